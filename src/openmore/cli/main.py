@@ -1,0 +1,61 @@
+"""The `openmore` command: one verb per file, one line per user error.
+
+Verb modules import nothing heavy at module level: `openmore --help` must not import torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+
+import typer
+
+from openmore.errors import OpenMoReError
+
+VERBS = (
+    # one module of openmore.cli each, in the order `--help` shows; each has a `register(app)`
+)
+
+app = typer.Typer(
+    name="openmore",
+    help="Video in; cameras, depth, points and moving-object masks out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of user errors too."),
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        from openmore import __version__
+
+        print(f"openmore {__version__}")
+        raise typer.Exit()
+
+
+for _verb in VERBS:
+    import_module(f"openmore.cli.{_verb}").register(app)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 fine, 1 bug (traceback), 2 bad input, 3 weights, 4 missing extra."""
+    args = sys.argv[1:] if argv is None else argv
+    try:
+        app(args=args, standalone_mode=True)
+    except OpenMoReError as error:
+        if "--debug" in args:
+            traceback.print_exc()
+        print(f"openmore: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("openmore: stopped by the user", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The Sample contract, clip sampling, augmentation, the synthetic world and dataset readers."""

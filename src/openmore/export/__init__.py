@@ -1,0 +1,1 @@
+"""Exporters by format name, each read back by an independent reader in the tests."""

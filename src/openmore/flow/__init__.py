@@ -1,0 +1,1 @@
+"""Optical flow behind one protocol: DIS (no weights), SEA-RAFT, exact flow of the synthetic world."""

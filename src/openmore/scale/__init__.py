@@ -1,0 +1,1 @@
+"""Many videos on many machines: a manifest, one idempotent function, several executors."""

@@ -1,0 +1,1 @@
+"""Frame by frame: cache, policy, session, streamers. Read after model."""

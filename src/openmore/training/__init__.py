@@ -1,0 +1,1 @@
+"""Losses, objective, recipes and the trainer."""

@@ -1,0 +1,1 @@
+"""Looking at scenes: 4D viewer, preview sheets, plots, attention figures."""
