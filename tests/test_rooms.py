@@ -42,9 +42,7 @@ MODULES = sorted(p for p in SOURCE.rglob("*.py") if room_of(p) != "__init__")
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
     room = room_of(path)
-    assert room in ROOMS, (
-        f"{room} is not in the plan of the house (docs/design.md): add it to ROOMS on purpose"
-    )
+    assert room in ROOMS, f"{room} is not in the plan of the house (docs/design.md): add it to ROOMS on purpose"
     below = {r for r in imported_rooms(path) if ROOMS.index(r) > ROOMS.index(room)}
     assert {(room, r) for r in below} <= DOORS
 

@@ -23,7 +23,7 @@ _PUBLIC = {
 }
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names are strings by construction
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers and editors; keep in step with _PUBLIC
     from openmore.errors import OpenMoReError
     from openmore.io.frames import frames
     from openmore.model.config import ModelConfig

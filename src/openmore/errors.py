@@ -41,7 +41,5 @@ class MissingExtra(OpenMoReError):
     exit_code = 4
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'openmore[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'openmore[{extra}]'")
         self.package, self.extra = package, extra

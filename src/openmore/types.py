@@ -58,9 +58,7 @@ class FramePrediction:
     camera: Camera
     depth: np.ndarray  # [h, w] float32, z in the camera's frame, scene units; > 0
     confidence: np.ndarray  # [h, w] float32, >= 1 (1 + exp of the head's last channel)
-    motion: np.ndarray | None = (
-        None  # [h, w] float32, probability that the pixel's surface moves in the world
-    )
+    motion: np.ndarray | None = None  # [h, w] float32, probability that the pixel's surface moves in the world
     rgb: np.ndarray | None = None  # [h, w, 3] uint8, the frame as the network saw it
     points: np.ndarray | None = None  # [h, w, 3] float32, world coordinates, from the point head if it ran
 

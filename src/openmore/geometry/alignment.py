@@ -20,9 +20,7 @@ class Similarity(NamedTuple):
         return self.scale[..., None, None] * points @ self.R.transpose(-1, -2) + self.t[..., None, :]
 
 
-def align_points(
-    source: Tensor, target: Tensor, with_scale: bool = True, weights: Tensor | None = None
-) -> Similarity:
+def align_points(source: Tensor, target: Tensor, with_scale: bool = True, weights: Tensor | None = None) -> Similarity:
     """Least-squares similarity from `source` to `target`, both [..., N, 3]; weights [..., N], default equal.
 
     Coinciding source points give scale 1 (nothing can be said). The caller checks for degenerate shapes (all points
@@ -40,8 +38,6 @@ def align_points(
     scale = torch.ones_like(variance)
     if with_scale:
         spread = variance > torch.finfo(variance.dtype).tiny
-        scale = torch.where(
-            spread, (D * sign).sum(-1) / variance.clamp_min(torch.finfo(variance.dtype).tiny), scale
-        )
+        scale = torch.where(spread, (D * sign).sum(-1) / variance.clamp_min(torch.finfo(variance.dtype).tiny), scale)
     translation = mean_t - scale[..., None] * (R @ mean_s[..., None]).squeeze(-1)
     return Similarity(scale, R, translation)

@@ -20,10 +20,5 @@ def ego_flow(
     cam_b_from_cam_a = invert(world_from_cam_b) @ world_from_cam_a
     uv_b, z_b = project(transform_points(cam_b_from_cam_a, unproject(depth_a, K_a)), K_b)
     flow = (uv_b - pixel_grid(shape, depth_a.device, depth_a.dtype)).movedim(-1, -3)
-    inside = (
-        (uv_b[..., 0] >= 0)
-        & (uv_b[..., 0] <= shape[1] - 1)
-        & (uv_b[..., 1] >= 0)
-        & (uv_b[..., 1] <= shape[0] - 1)
-    )
+    inside = (uv_b[..., 0] >= 0) & (uv_b[..., 0] <= shape[1] - 1) & (uv_b[..., 1] >= 0) & (uv_b[..., 1] <= shape[0] - 1)
     return flow, (depth_a > 0) & (z_b > 1e-6) & inside

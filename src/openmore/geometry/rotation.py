@@ -28,9 +28,7 @@ def matrix_to_quaternion(R: Tensor) -> Tensor:
     """Rotation matrix [..., 3, 3] -> unit quaternion [..., 4] (x y z w), w >= 0."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = R.flatten(-2).unbind(-1)
     # Four times the square of each component; the largest is the safe divisor.
-    squares = torch.stack(
-        (1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22, 1 + m00 + m11 + m22), -1
-    )
+    squares = torch.stack((1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22, 1 + m00 + m11 + m22), -1)
     candidates = torch.stack(
         (
             torch.stack((squares[..., 0], m01 + m10, m02 + m20, m21 - m12), -1),
@@ -75,9 +73,7 @@ def so3_log(R: Tensor) -> Tensor:
 
 def rotation_angle(R: Tensor) -> Tensor:
     """Geodesic angle [...] of a rotation matrix [..., 3, 3], radians in [0, pi]."""
-    vee = torch.stack(
-        (R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1
-    )
+    vee = torch.stack((R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1)
     trace = R.diagonal(dim1=-2, dim2=-1).sum(-1)
     # The tiny constant keeps the norm's gradient finite at the identity.
     sine = (vee.square().sum(-1) + 1e-24).sqrt() / 2
