@@ -1,0 +1,145 @@
+"""The numbers of the network. One dataclass, named presets, nothing else decides the architecture.
+
+Presets
+- `vggt-1b`, `streamvggt`, `stream3r`: the published backbones; `more-full`, `more-stream`: MoRe on top of them
+  (motion head; duplicate camera token and grouped causal attention for the streaming model).
+- `small`: the embedded default, same code with small numbers. `tiny`: for tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from openmore.errors import ConfigError
+
+HEADS = ("camera", "depth", "points", "motion")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of a MoRe network; the defaults are the published 1.2 B one (architecture.md, section 1)."""
+
+    image_size: int = 518  # long side the weights were trained at; the position grid is image_size / patch_size squared
+    patch_size: int = 14
+    embed_dim: int = 1024  # C; saved tokens and heads are 2C wide (frame and global output side by side)
+    depth: int = 24  # pairs of (frame block, global block)
+    num_heads: int = 16
+    mlp_ratio: int = 4
+    num_registers: int = 4  # register tokens beside the camera token, per frame
+    rope_base: float = 100.0
+    vit_depth: int = 24
+    vit_heads: int = 16
+    vit_registers: int = 4
+    camera_depth: int = 4  # blocks of the camera head's trunk
+    camera_heads: int = 16
+    camera_iterations: int = 4
+    dpt_features: int = 256
+    dpt_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
+    saved_layers: tuple[int, int, int, int] = (4, 11, 17, 23)  # whose output the dense heads read
+    heads: tuple[str, ...] = ("camera", "depth", "points")
+    attention: Literal["full", "causal"] = "full"  # what the weights were trained for
+    camera_trunk: Literal["bidirectional", "causal"] = "bidirectional"  # in a pass over a whole clip
+    duplicate_camera: bool = False  # BA-like duplicate camera tokens (streaming model)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dpt_channels", tuple(self.dpt_channels))
+        object.__setattr__(self, "saved_layers", tuple(self.saved_layers))
+        object.__setattr__(self, "heads", tuple(self.heads))
+        self._check()
+
+    def _check(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ConfigError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        if self.embed_dim % self.num_heads or (self.embed_dim // self.num_heads) % 4:
+            raise ConfigError(
+                f"embed_dim {self.embed_dim} / num_heads {self.num_heads} must be a multiple of 4 (rotary embedding)"
+            )
+        if list(self.saved_layers) != sorted(set(self.saved_layers)) or len(self.saved_layers) != 4:
+            raise ConfigError(f"saved_layers {self.saved_layers} must be four increasing layer numbers")
+        if self.saved_layers[0] < 0 or self.saved_layers[-1] >= self.depth:
+            raise ConfigError(f"saved_layers {self.saved_layers} must lie in 0..{self.depth - 1} (depth {self.depth})")
+        if unknown := set(self.heads) - set(HEADS):
+            raise ConfigError(f"unknown heads {sorted(unknown)}; known: {', '.join(HEADS)}")
+
+    @property
+    def first_patch(self) -> int:
+        """Index of the first patch token of a frame: [camera, registers..., patches...]."""
+        return 1 + self.num_registers
+
+    def grid(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Patches (h, w) of an image of `shape` (H, W). Raises ConfigError when not on the patch grid."""
+        height, width = shape
+        if height < 1 or width < 1 or height % self.patch_size or width % self.patch_size:
+            raise ConfigError(
+                f"image size {height}x{width} (height x width) is not a multiple of the patch size {self.patch_size}"
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def tokens_per_frame(self, shape: tuple[int, int]) -> int:
+        """Number of tokens P of one frame of `shape` (H, W)."""
+        h, w = self.grid(shape)
+        return self.first_patch + h * w
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary; `from_dict` restores it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Inverse of `to_dict`. Unknown keys are an error: they mean another version of the format."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise ConfigError(f"unknown model settings {sorted(unknown)}; known: {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+_VGGT = ModelConfig()
+_MORE = replace(_VGGT, heads=HEADS)
+_SMALL = ModelConfig(
+    image_size=224,
+    embed_dim=256,
+    depth=6,
+    num_heads=4,
+    vit_depth=4,
+    vit_heads=4,
+    camera_depth=1,
+    camera_heads=8,
+    dpt_features=48,
+    dpt_channels=(32, 64, 96, 128),
+    saved_layers=(2, 3, 4, 5),
+    heads=("camera", "depth", "motion"),
+    duplicate_camera=True,
+)
+_TINY = ModelConfig(
+    image_size=56,
+    embed_dim=32,
+    depth=4,
+    num_heads=2,
+    vit_depth=2,
+    vit_heads=2,
+    camera_depth=2,
+    camera_heads=4,
+    dpt_features=16,
+    dpt_channels=(8, 12, 16, 16),
+    saved_layers=(0, 1, 2, 3),
+    heads=HEADS,
+    duplicate_camera=True,
+)
+
+PRESETS: dict[str, ModelConfig] = {
+    "more-full": _MORE,
+    "more-stream": replace(_MORE, attention="causal", duplicate_camera=True),
+    "vggt-1b": _VGGT,
+    "stream3r": replace(_VGGT, attention="causal", camera_trunk="causal"),
+    "streamvggt": replace(_VGGT, attention="causal", camera_trunk="causal"),
+    "small": _SMALL,
+    "tiny": _TINY,
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """A named configuration. Raises ConfigError with the names there are."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

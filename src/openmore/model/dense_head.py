@@ -1,0 +1,171 @@
+"""Dense heads (DPT): four layers of tokens -> one map per frame, for depth, points or motion.
+
+Choices
+- Frames are independent here and processed a few at a time, so that memory stays bounded.
+- The fusion units add the *rectified* input back (the reference's in-place ReLU); plain skips change depth by O(1).
+- Position grids depend on the image size only; they are made in float64 once per size and shared by all heads
+  (`DenseGrid`), not recomputed per frame.
+- Everything here is float32 whatever the backbone's dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openmore.model.attention import LayerNorm
+from openmore.model.config import ModelConfig
+
+FRAMES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class DenseGrid:
+    """Sizes and position embeddings of the head's stages for one image size."""
+
+    shape: tuple[int, int]  # (H, W)
+    patches: tuple[int, int]  # (h, w)
+    stages: tuple[Tensor, ...]  # four [channels_i, h, w], added after the projections
+    output: Tensor  # [features / 2, H, W], added before the last convolutions
+
+
+def dense_grid(config: ModelConfig, shape: tuple[int, int], device: torch.device | str | None = None) -> DenseGrid:
+    """Precompute for images of `shape` (H, W)."""
+    patches = config.grid(shape)
+    aspect = shape[1] / shape[0]
+    stages = tuple(position_grid(n, patches, aspect, device) for n in config.dpt_channels)
+    return DenseGrid(shape, patches, stages, position_grid(config.dpt_features // 2, shape, aspect, device))
+
+
+def position_grid(
+    channels: int, size: tuple[int, int], aspect: float, device: torch.device | str | None = None
+) -> Tensor:
+    """Sin-cos embedding [channels, height, width] of pixel-centre coordinates, times 0.1.
+
+    Coordinates span (aspect, 1) / sqrt(aspect^2 + 1) with `aspect` = W / H of the image at every scale.
+    """
+    height, width = size
+    diagonal = (aspect**2 + 1) ** 0.5
+    span_x, span_y = aspect / diagonal, 1 / diagonal
+    u = torch.linspace(-1, 1, width, dtype=torch.float64, device=device) * (span_x * (width - 1) / width)
+    v = torch.linspace(-1, 1, height, dtype=torch.float64, device=device) * (span_y * (height - 1) / height)
+    quarter = channels // 4
+    frequency = 100.0 ** -(torch.arange(quarter, dtype=torch.float64, device=device) / quarter)
+
+    def wave(x: Tensor) -> Tensor:  # [n] -> [2 * quarter, n]
+        angle = frequency[:, None] * x
+        return torch.cat((angle.sin(), angle.cos()))
+
+    columns = wave(u)[:, None, :].expand(-1, height, -1)
+    rows = wave(v)[:, :, None].expand(-1, -1, width)
+    return 0.1 * torch.cat((columns, rows)).float()
+
+
+class ResidualConvUnit(nn.Module):
+    """conv(relu(conv(relu(x)))) + relu(x)."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x)
+        return self.conv2(F.relu(self.conv1(x))) + x
+
+
+class FusionBlock(nn.Module):
+    """Fuse the coarser stage with a finer one, resize, mix channels."""
+
+    def __init__(self, features: int, two_inputs: bool):
+        super().__init__()
+        if two_inputs:
+            self.resConfUnit1 = ResidualConvUnit(features)
+        self.resConfUnit2 = ResidualConvUnit(features)
+        self.out_conv = nn.Conv2d(features, features, 1)
+
+    def forward(self, coarse: Tensor, fine: Tensor | None, size: tuple[int, int]) -> Tensor:
+        x = coarse if fine is None else coarse + self.resConfUnit1(fine)
+        x = self.resConfUnit2(x)
+        return self.out_conv(F.interpolate(x, size=size, mode="bilinear", align_corners=True))
+
+
+class Scratch(nn.Module):
+    """The fusion pyramid and the output convolutions (the checkpoints' name for this part)."""
+
+    def __init__(self, channels: tuple[int, ...], features: int, out: int):
+        super().__init__()
+        for i, n in enumerate(channels, 1):
+            setattr(self, f"layer{i}_rn", nn.Conv2d(n, features, 3, padding=1, bias=False))
+            setattr(self, f"refinenet{i}", FusionBlock(features, two_inputs=i < 4))
+        self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        hidden = 32
+        self.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, out, 1)
+        )
+
+    def fuse(self, stages: list[Tensor]) -> Tensor:
+        """Four stages, finest first -> [N, features, 2 * h_1, 2 * w_1]."""
+        narrow = [getattr(self, f"layer{i}_rn")(x) for i, x in enumerate(stages, 1)]
+        x = None
+        for i in (4, 3, 2, 1):
+            finer = narrow[i - 2].shape[-2:] if i > 1 else [2 * n for n in narrow[0].shape[-2:]]
+            fusion = getattr(self, f"refinenet{i}")
+            x = fusion(narrow[3], None, finer) if x is None else fusion(x, narrow[i - 1], finer)
+        assert x is not None
+        return x
+
+
+class DenseHead(nn.Module):
+    """Saved layers of patch tokens -> raw maps [B, S, out, H, W], before activation."""
+
+    def __init__(self, config: ModelConfig, out: int):
+        super().__init__()
+        self.layers, self.first_patch = config.saved_layers, config.first_patch
+        c = config.dpt_channels
+        self.norm = LayerNorm(2 * config.embed_dim, eps=1e-5)
+        self.projects = nn.ModuleList(nn.Conv2d(2 * config.embed_dim, n, 1) for n in c)
+        self.resize_layers = nn.ModuleList(
+            (
+                nn.ConvTranspose2d(c[0], c[0], 4, stride=4),
+                nn.ConvTranspose2d(c[1], c[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(c[3], c[3], 3, stride=2, padding=1),
+            )
+        )
+        self.scratch = Scratch(c, config.dpt_features, out)
+
+    def forward(self, tokens: Mapping[int, Tensor], grid: DenseGrid) -> Tensor:
+        """`tokens`: layer -> [B, S, P, 2C]."""
+        B, S = tokens[self.layers[0]].shape[:2]
+        layers = [tokens[layer].flatten(0, 1) for layer in self.layers]
+        chunks = [
+            self._maps([x[start : start + FRAMES_AT_ONCE] for x in layers], grid)
+            for start in range(0, B * S, FRAMES_AT_ONCE)
+        ]
+        return torch.cat(chunks).unflatten(0, (B, S))
+
+    def _maps(self, layers: list[Tensor], grid: DenseGrid) -> Tensor:
+        stages = []
+        for i, x in enumerate(layers):
+            x = self.norm(x[:, self.first_patch :]).transpose(1, 2).unflatten(2, grid.patches)
+            stages.append(self.resize_layers[i](self.projects[i](x) + grid.stages[i]))
+        x = self.scratch.output_conv1(self.scratch.fuse(stages))
+        x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True) + grid.output
+        return self.scratch.output_conv2(x)
+
+
+def positive_with_confidence(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth head: [..., 2, H, W] -> depth exp(.) and confidence 1 + exp(.), both [..., H, W]."""
+    value, confidence = raw.unbind(-3)
+    return value.exp(), 1 + confidence.exp()
+
+
+def points_with_confidence(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Point head: [..., 4, H, W] -> points [..., H, W, 3] by sign(y) (exp|y| - 1), confidence [..., H, W]."""
+    y = raw[..., :3, :, :].movedim(-3, -1)
+    return y.sign() * y.abs().expm1(), 1 + raw[..., 3, :, :].exp()

@@ -1,0 +1,48 @@
+"""Two-dimensional rotary position embedding (RoPE-2D) without parameters.
+
+Choices
+- The head dimension is split in two halves: the first turns with the row, the second with the column.
+- Patches sit at (row + 1, column + 1); special tokens sit at (0, 0), where the rotation is the identity.
+- The tables depend on the grid only: they are made once per image size and passed in, so a forward pass has no
+  host synchronisation and the model owns no state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Rope(NamedTuple):
+    """Rotation tables of one frame's P tokens."""
+
+    cos: Tensor  # [P, head_dim] float32
+    sin: Tensor  # [P, head_dim] float32
+
+
+def rope_tables(
+    grid: tuple[int, int], num_special: int, head_dim: int, base: float, device: torch.device | str | None = None
+) -> Rope:
+    """Tables for `num_special` unrotated tokens followed by the patches of `grid` (h, w), row-major."""
+    h, w = grid
+    rows, columns = torch.meshgrid(
+        torch.arange(1, h + 1, device=device), torch.arange(1, w + 1, device=device), indexing="ij"
+    )
+    position = torch.stack((rows.flatten(), columns.flatten()), -1)
+    position = torch.cat((position.new_zeros(num_special, 2), position)).float()
+    half = head_dim // 2
+    exponents = torch.arange(0, half, 2, device=device, dtype=torch.float32) / half
+    angles = position[..., None] / base**exponents  # [P, 2, half / 2]
+    angles = torch.cat((angles, angles), -1).flatten(1)  # each half's angles twice: channel j pairs with j + half / 2
+    return Rope(angles.cos(), angles.sin())
+
+
+def rotate(x: Tensor, rope: Rope) -> Tensor:
+    """Rotate queries or keys [..., S * P, head_dim]; the same tables serve each of the S frames."""
+    tokens = rope.cos.shape[0]
+    x = x.unflatten(-2, (-1, tokens))
+    a, b = x.unflatten(-1, (2, 2, -1)).unbind(-2)
+    turned = torch.stack((-b, a), -2).flatten(-3)
+    return (x * rope.cos + turned * rope.sin).flatten(-3, -2)

@@ -1,0 +1,182 @@
+"""From a name, file or folder to a ready network; saving and converting.
+
+`source` is one of: a registry name; "untrained:PRESET" (random, seed 0); "hf:owner/repo"; a file; a folder with one
+weights file; or "PRESET:FILE" to say which published architecture a file has (VGGT, StreamVGGT and STream3R files
+carry the same names and cannot be told apart).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from openmore.errors import CheckpointError, ConfigError
+from openmore.io.atomic import atomic_file
+from openmore.model.config import PRESETS, ModelConfig, preset
+from openmore.model.more import MoRe
+from openmore.model.weights.hub import download_repo, ensure_local
+from openmore.model.weights.keymaps import KeyMatch, guess_preset, match_keys, require_exact
+from openmore.model.weights.registry import REGISTRY, Entry, find
+from openmore.model.weights.states import CONFIG_KEY, PROVENANCE_KEY, State, open_state, sha256, stored_config
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+
+
+def load_pretrained(source: str | Path, device: str | torch.device = "cpu", dtype: str = "auto") -> MoRe:
+    """See `MoRe.from_pretrained`."""
+    device = check_device(device)
+    text = str(source)
+    if text.startswith("untrained:"):
+        model = untrained(text.removeprefix("untrained:"))
+    else:
+        path, preset_name, entry = locate(text)
+        model = load_file(path, preset_name)
+        model.provenance = _provenance(model, path, entry)
+    model.eval().requires_grad_(False)
+    if _wants_bf16(dtype, device):
+        model.half_precision()
+    return model.to(device)
+
+
+def untrained(preset_name: str) -> MoRe:
+    """A network with reproducible random weights. Its outputs mean nothing and say so."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MoRe(preset(preset_name))
+    model.provenance["name"] = f"untrained:{preset_name}"
+    return model
+
+
+def locate(source: str) -> tuple[Path, str | None, Entry | None]:
+    """Resolve a source to (file, preset name or None, registry entry or None); downloads when that is what it means."""
+    head, _, rest = source.partition(":")
+    if head in PRESETS and rest:
+        return _file_in(Path(rest)), head, None
+    if source.startswith("hf:"):
+        return _file_in(download_repo(rest)), None, None
+    if source in REGISTRY:
+        entry = REGISTRY[source]
+        return ensure_local(entry), entry.preset, entry
+    path = Path(source).expanduser()
+    if path.exists() or path.suffix in SUFFIXES:
+        return _file_in(path), None, None
+    find(source)  # raises with the nearest names
+    raise AssertionError("find raises for unknown names")
+
+
+def _file_in(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+    if len(files) != 1:
+        found = ", ".join(p.name for p in files) or "none"
+        raise CheckpointError(f"expected one weights file in {path}, found {found}: name the file")
+    return files[0]
+
+
+def load_file(path: Path, preset_name: str | None = None) -> MoRe:
+    """Strictly load one file; its own stored configuration wins over a guess from its keys."""
+    state = open_state(path)
+    config, preset_name = configuration(state, preset_name)
+    with torch.device("meta"):
+        model = MoRe(config)
+    require_exact(compare(model, state, preset_name), path, preset_name)
+    fill(model, state)
+    return model
+
+
+def configuration(state: State, preset_name: str | None) -> tuple[ModelConfig, str | None]:
+    """The architecture of a file and the preset it is read as (None: its own)."""
+    if preset_name is None and (values := stored_config(state)) is not None:
+        try:
+            return ModelConfig.from_dict(values), None
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(f"{state.path}: its stored configuration cannot be read: {error}") from error
+    name = preset_name or guess_preset(state.shapes)
+    values = stored_config(state)
+    return (ModelConfig.from_dict(values) if values else preset(name)), name
+
+
+def compare(model: nn.Module, state: State, preset_name: str | None) -> KeyMatch:
+    """Names and shapes of a network against a file."""
+    return match_keys({k: tuple(v.shape) for k, v in model.state_dict().items()}, state.shapes, preset_name)
+
+
+def fill(model: nn.Module, state: State) -> None:
+    """Give a network made on the meta device its tensors, one at a time, as float32."""
+    for name in model.state_dict():
+        owner_name, _, leaf = name.rpartition(".")
+        owner = model.get_submodule(owner_name)
+        old = getattr(owner, leaf)
+        tensor = state.fetch(name).to(torch.float32, copy=True)
+        setattr(owner, leaf, nn.Parameter(tensor, requires_grad=old.requires_grad))
+    for module in model.modules():  # non-persistent buffers are constants and not in any file
+        if hasattr(module, "reset_constants"):
+            module.reset_constants()
+
+
+def save(model: MoRe, path: Path, dtype: torch.dtype | None = None, **provenance: Any) -> None:
+    """Write safetensors with the configuration and provenance inside; `dtype` narrows floating tensors."""
+    from safetensors.torch import save as to_bytes
+
+    tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in model.state_dict().items()}
+    metadata = {
+        CONFIG_KEY: json.dumps(model.config.to_dict()),
+        PROVENANCE_KEY: json.dumps({**model.provenance, **provenance}),
+    }
+    with atomic_file(path) as handle:
+        handle.write(to_bytes(tensors, metadata))
+
+
+def convert(source: Path, target: Path, preset_name: str | None = None) -> KeyMatch:
+    """Rewrite any readable checkpoint as safetensors with its configuration inside, without what is ignored."""
+    if target.suffix != ".safetensors":
+        raise CheckpointError(f"{target} must end in .safetensors")
+    state = open_state(source)
+    model = load_file(source, preset_name)
+    save(model, target, name=source.stem, sha256=sha256(source))
+    return compare(model, state, preset_name or guess_preset(state.shapes))
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Raise one clear line when the device is not there."""
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {device!r}: use cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda was asked for, but this torch sees no CUDA GPU: use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device mps was asked for, but there is no Apple GPU here: use --device cpu")
+    return device
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 matrix products are fast here (measured: never fp16 on CPU, see docs/performance.md)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def _wants_bf16(dtype: str, device: torch.device) -> bool:
+    if dtype not in ("auto", "fp32", "bf16"):
+        raise ConfigError(f"dtype {dtype!r} is not one of auto, fp32, bf16")
+    return dtype == "bf16" or (dtype == "auto" and fast_bf16(device))
+
+
+def _provenance(model: MoRe, path: Path, entry: Entry | None) -> dict[str, object]:
+    state = open_state(path)
+    stored = json.loads(state.metadata.get(PROVENANCE_KEY, "{}"))
+    if entry is not None:
+        return {
+            **stored,
+            "name": entry.name,
+            "licence": entry.licence,
+            "trained_on": entry.trained_on,
+            "sha256": entry.sha256 or sha256(path),
+        }
+    return {**model.provenance, **stored, "name": stored.get("name") or path.name, "sha256": sha256(path)}
