@@ -1,0 +1,223 @@
+"""`openmore.reconstruct`: frames -> network -> (geometric refinement) -> Reconstruction.
+
+Choices
+- `mode="full"` sees the whole clip at once (best quality; refuses what will not fit and says what would);
+  `mode="stream"` goes frame by frame with bounded memory and is what `openmore stream` computes.
+- Damaged frames are skipped, recorded and warned about; no good frame is lost.
+- Everything here works on an iterator of frames; nothing but the model-resolution pictures is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from openmore.errors import ConfigError, InputError
+from openmore.io.frames import Frame, frames
+from openmore.io.sizing import Sizing
+from openmore.model.estimate import available_bytes, estimate_full, most_frames
+from openmore.model.more import MoRe
+from openmore.model.output import to_images, to_predictions
+from openmore.progress import ProgressCallback, silent
+from openmore.streaming.policy import Budget, KeepAll, Policy, Window
+from openmore.streaming.session import StreamingSession
+from openmore.streaming.stream import backbone_dtype
+from openmore.types import FramePrediction, Reconstruction, SceneInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Options:
+    """Everything that can be chosen about a reconstruction. Units: seconds, pixels, frames."""
+
+    mode: Literal["full", "stream"] = "full"
+    fps: float | None = None  # sample the source at this rate
+    stride: int = 1
+    start: float | None = None  # seconds
+    end: float | None = None
+    max_frames: int | None = None
+    long_side: int | None = None  # default: what the weights were trained at
+    points: bool = False  # also run the point head
+    window: int | None = None  # stream: past frames kept
+    anchors: int = 1
+    budget_mb: float | None = None  # stream: cache budget instead of a window
+
+    def policy(self) -> Policy | Budget:
+        """The stream's memory."""
+        if self.window is not None and self.budget_mb is not None:
+            raise ConfigError("give either a window or a budget, not both")
+        if self.budget_mb is not None:
+            return Budget(self.budget_mb, self.anchors)
+        return KeepAll() if self.window is None else Window(self.window, self.anchors)
+
+
+@dataclass
+class Clock:
+    """Seconds spent per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 4)
+
+
+def reconstruct(
+    source: str | Path | np.ndarray | list[Any],
+    weights: str | MoRe = "small",
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str = "auto",
+    progress: ProgressCallback = silent,
+    **options: Any,
+) -> Reconstruction:
+    """Reconstruct a video, folder, glob, image or array [S, H, W, 3] uint8.
+
+    `weights`: a name, file, folder or a loaded MoRe. `options`: the fields of `openmore.pipeline.Options`. The result
+    holds numpy arrays; cameras are in original pixels. Raises InputError, CheckpointError or ConfigError in one line.
+    """
+    chosen = Options(**options)
+    model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    skipped: list[dict[str, Any]] = []
+    pictures = sized_frames(source, model, chosen, skipped)
+    clock = Clock()
+    run = run_full if chosen.mode == "full" else run_stream
+    predictions, sizing, warnings = run(model, pictures, chosen, clock, progress)
+    if skipped:
+        warnings.append(f"{len(skipped)} damaged frame(s) skipped")
+    info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
+    return Reconstruction(predictions, info)
+
+
+Sized = tuple[Frame, np.ndarray, Sizing]
+
+
+def sized_frames(source: Any, model: MoRe, options: Options, skipped: list[dict[str, Any]]) -> Iterator[Sized]:
+    """Frames with their model-resolution pictures; damaged ones go to `skipped`."""
+
+    def on_skip(index: int, reason: str) -> None:
+        log.warning("frame %d skipped: %s", index, reason)
+        skipped.append({"index": index, "reason": reason})
+
+    sizing: Sizing | None = None
+    reader = frames(
+        source,
+        fps=options.fps,
+        stride=options.stride,
+        start=options.start,
+        end=options.end,
+        max_frames=options.max_frames,
+        on_skip=on_skip,
+    )
+    for frame in reader:
+        if sizing is None:
+            long_side = options.long_side or model.config.image_size
+            sizing = Sizing.fit(frame.image.shape[:2], long_side, model.config.patch_size)
+        yield frame, sizing.apply(frame.image), sizing
+
+
+def run_full(
+    model: MoRe, pictures: Iterator[Sized], options: Options, clock: Clock, progress: ProgressCallback
+) -> tuple[list[FramePrediction], Sizing, list[str]]:
+    """The whole clip in one pass."""
+    clip: list[Sized] = []
+    with clock.stage("decode"):
+        for item in pictures:
+            clip.append(item)
+            progress("decode", len(clip), None)
+    if not clip:
+        raise InputError("no usable frame in the source: every frame was damaged or filtered out")
+    sizing = clip[0][2]
+    require_fit(model, len(clip), sizing.model_shape)
+    progress("network", 0, 1)
+    with clock.stage("network"), torch.inference_mode():
+        images = to_images([picture for _, picture, _ in clip]).to(model.device)
+        raw = model(images, outputs=outputs_of(model, options), mode="full", duplicates=False)
+        predictions = to_predictions(raw, [f for f, _, _ in clip], [p for _, p, _ in clip], sizing)
+    progress("network", 1, 1)
+    return predictions, sizing, []
+
+
+def run_stream(
+    model: MoRe, pictures: Iterator[Sized], options: Options, clock: Clock, progress: ProgressCallback
+) -> tuple[list[FramePrediction], Sizing, list[str]]:
+    """Frame by frame, exactly as a live stream would."""
+    predictions: list[FramePrediction] = []
+    sizing: Sizing | None = None
+    session = StreamingSession(
+        model, policy=options.policy(), outputs=outputs_of(model, options), long_side=options.long_side
+    )
+    with session:
+        while True:
+            with clock.stage("decode"):
+                item = next(pictures, None)
+            if item is None:
+                break
+            frame, _, sizing = item
+            with clock.stage("network"):
+                predictions.append(session.push(frame))
+            progress("network", len(predictions), None)
+    if sizing is None:
+        raise InputError("no usable frame in the source: every frame was damaged or filtered out")
+    return predictions, sizing, session.warnings
+
+
+def outputs_of(model: MoRe, options: Options) -> set[str]:
+    """Heads to run: cameras, depth and motion always, points on request."""
+    wanted = {"camera", "depth", "motion", *(("points",) if options.points else ())}
+    if options.points and "points" not in model.config.heads:
+        raise ConfigError("these weights have no point head: leave out --points")
+    return wanted & set(model.config.heads)
+
+
+def require_fit(model: MoRe, count: int, shape: tuple[int, int]) -> None:
+    """Refuse a clip that full attention cannot hold, saying what would work."""
+    available = available_bytes(model.device)
+    dtype = backbone_dtype(model)
+    # The weights are already in memory: only the pass itself must still fit.
+    needed = estimate_full(model.config, count, shape, dtype).activation_bytes
+    if needed <= available:
+        return
+    weights = estimate_full(model.config, 1, shape, dtype).weights_bytes
+    fits = most_frames(model.config, shape, dtype, available + weights)
+    raise InputError(
+        f"{count} frames of {shape[1]}x{shape[0]} need about {needed / 1e9:.1f} GB with full attention and "
+        f"{available / 1e9:.1f} GB are free: use --mode stream, --max-frames {fits}, or a smaller --long-side"
+    )
+
+
+def scene_info(
+    source: Any,
+    model: MoRe,
+    options: Options,
+    sizing: Sizing,
+    clock: Clock,
+    warnings: list[str],
+    skipped: list[dict[str, Any]],
+) -> SceneInfo:
+    """What scene.json will say."""
+    if str(model.provenance.get("name", "")).startswith("untrained"):
+        warnings = ["untrained weights: every output is noise", *warnings]
+    return SceneInfo(
+        source=str(source) if isinstance(source, str | Path) else f"{type(source).__name__} in memory",
+        weights=dict(model.provenance),
+        mode=options.mode,
+        model_shape=sizing.model_shape,
+        original_shape=sizing.original_shape,
+        timings_s=clock.seconds,
+        warnings=warnings,
+        skipped=skipped,
+    )

@@ -1,0 +1,136 @@
+"""What a stream remembers: pure functions from the frames held to the frames kept.
+
+A policy is asked once after each frame and says which frames stay whole and which keep only their camera and register
+tokens ("specials"). It sees frame numbers, never tensors.
+
+Semantics of `n` everywhere: PAST frames kept, the current one excluded (docs/streaming.md). The first `anchors`
+frames are never dropped: frame 0 defines the world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from openmore.errors import ConfigError
+
+
+class Kept(NamedTuple):
+    """Frame numbers in ascending order."""
+
+    whole: tuple[int, ...]
+    specials: tuple[int, ...] = ()  # frames of which only camera and register tokens are left
+
+
+class Policy(Protocol):
+    """Decides what stays in the cache."""
+
+    def after(self, held: Kept) -> Kept:
+        """What to keep once the newest frame, `held.whole[-1]`, has been processed."""
+        ...
+
+    def most(self) -> tuple[int, int] | None:
+        """Largest number of (whole frames, specials) ever held, the current frame included; None: unbounded."""
+        ...
+
+
+def _require_positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < (0 if name == "anchors" else 1):
+            raise ConfigError(f"{name} is {value}, expected {'0 or more' if name == 'anchors' else 'at least 1'}")
+
+
+def _recent(whole: tuple[int, ...], n: int, anchors: int) -> tuple[int, ...]:
+    """The anchors and the last `n` of the rest's union, ascending, without duplicates."""
+    recent = whole[len(whole) - n :] if n else ()
+    return tuple(sorted({*(i for i in whole if i < anchors), *recent}))
+
+
+@dataclass(frozen=True)
+class KeepAll:
+    """Remember everything: exact grouped causal attention, memory grows with the clip."""
+
+    def after(self, held: Kept) -> Kept:
+        return held
+
+    def most(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Window:
+    """The last `n` frames and the first `anchors` ones: constant memory and latency."""
+
+    n: int
+    anchors: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(window=self.n, anchors=self.anchors)
+
+    def after(self, held: Kept) -> Kept:
+        return Kept(_recent(held.whole, self.n, self.anchors))
+
+    def most(self) -> tuple[int, int]:
+        return self.n + self.anchors + 1, 0
+
+
+@dataclass(frozen=True)
+class Specials:
+    """The last `n` frames whole; of up to `old` earlier ones only the camera and register tokens."""
+
+    n: int
+    anchors: int = 1
+    old: int = 64
+
+    def __post_init__(self) -> None:
+        _require_positive(window=self.n, anchors=self.anchors, old=self.old)
+
+    def after(self, held: Kept) -> Kept:
+        whole = _recent(held.whole, self.n, self.anchors)
+        demoted = (*held.specials, *(i for i in held.whole if i not in set(whole)))
+        return Kept(whole, tuple(sorted(demoted))[-self.old :])
+
+    def most(self) -> tuple[int, int]:
+        # While a frame is being demoted its specials are held beside the others.
+        return self.n + self.anchors + 1, self.old
+
+
+@dataclass(frozen=True)
+class KeyframeEvery:
+    """Every frame looks at the cache, only each `k`-th one stays in it; the last `n` of those are kept."""
+
+    k: int
+    n: int
+    anchors: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(keyframe_every=self.k, window=self.n, anchors=self.anchors)
+
+    def after(self, held: Kept) -> Kept:
+        keyframes = tuple(i for i in held.whole if i % self.k == 0 or i < self.anchors)
+        return Kept(_recent(keyframes, self.n, self.anchors))
+
+    def most(self) -> tuple[int, int]:
+        return self.n + self.anchors + 1, 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """As many recent frames as fit in `mb` megabytes of cache, the current frame included.
+
+    `resolve` turns it into a Window once the size of a frame is known.
+    """
+
+    mb: float
+    anchors: int = 1
+
+    def resolve(self, frame_bytes: int) -> Window:
+        """Raises ConfigError saying the minimum when anchors, one past frame and the current one do not fit."""
+        frames = int(self.mb * 1e6 // frame_bytes)
+        least = self.anchors + 2
+        if frames < least:
+            raise ConfigError(
+                f"a cache budget of {self.mb:g} MB is too small: one frame takes {frame_bytes / 1e6:.2f} MB here and "
+                f"{least} must fit; give at least {least * frame_bytes / 1e6:.1f} MB"
+            )
+        return Window(frames - self.anchors - 1, self.anchors)

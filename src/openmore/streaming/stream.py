@@ -1,0 +1,144 @@
+"""One stream at the level of tensors: images in, `RawOutput` out, state in one visible object.
+
+Choices
+- The model is shared and never touched; everything a stream remembers is here and can be saved, loaded or thrown away.
+- A step either succeeds or leaves the state as it was: bad frames are refused before anything is written.
+- Groups of frames run together while the policy drops nothing; otherwise one by one, so that grouping never changes
+  a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from openmore.errors import ConfigError, StreamError
+from openmore.model.more import MoRe, Prepared, RawOutput
+from openmore.streaming.cache import StreamCache, frame_bytes
+from openmore.streaming.policy import Budget, KeepAll, Kept, Policy
+
+GROWTH = 16  # frames an unbounded cache has room for at first
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What is decided when a stream starts."""
+
+    policy: Policy | Budget = field(default_factory=KeepAll)
+    outputs: frozenset[str] | None = None  # None: every head there is
+    iterations: int | None = None  # camera refinements, 1..4
+    refinable: bool = False  # keep what `refine` needs: twice the cache
+    batch: int = 1
+    cache_dtype: torch.dtype | None = None  # None: the backbone's
+
+
+class TensorStream:
+    """Frames of one size through one model, with a bounded memory of the past."""
+
+    def __init__(self, model: MoRe, shape: tuple[int, int], options: StreamOptions):
+        if options.refinable and not model.config.duplicate_camera:
+            raise ConfigError("these weights have no duplicate camera token: this stream cannot be refinable")
+        if options.iterations is not None and not 1 <= options.iterations <= model.config.camera_iterations:
+            raise ConfigError(f"iterations is {options.iterations}, expected 1..{model.config.camera_iterations}")
+        self.model, self.shape, self.options = model, shape, options
+        self.prepared: Prepared = model.prepare(shape)
+        self.frames_seen = 0
+        P = model.config.tokens_per_frame(shape)
+        dtype = options.cache_dtype or backbone_dtype(model)
+        self.policy = resolve(options, frame_bytes(model.config, P, dtype, options.refinable, options.batch))
+        frames, specials = self.policy.most() or (GROWTH, 0)
+        self.cache = StreamCache(
+            model.config,
+            P,
+            batch=options.batch,
+            iterations=options.iterations,
+            refinable=options.refinable,
+            frames=frames,
+            specials=specials,
+            dtype=dtype,
+            device=model.device,
+        )
+
+    def step(self, images: Tensor, outputs: Collection[str] | None = None) -> RawOutput:
+        """Process new frames [B, G, 3, H, W] (RGB 0..1, arriving together). Raises StreamError, state intact."""
+        self._check(images)
+        if images.shape[1] > 1 and not self._drops_nothing(images.shape[1]):
+            return join([self.step(images[:, g : g + 1], outputs) for g in range(images.shape[1])])
+        before = self.cache.held
+        self.cache.begin(range(self.frames_seen, self.frames_seen + images.shape[1]))
+        try:
+            raw = self._run(images, outputs)
+        except BaseException:
+            self.cache.end(before)  # new tokens only went into unused slots: dropping them restores the state
+            raise
+        self.cache.end(self.policy.after(self.cache.held))
+        self.frames_seen += images.shape[1]
+        return raw
+
+    def _run(self, images: Tensor, outputs: Collection[str] | None) -> RawOutput:
+        with torch.inference_mode():
+            return self.model.run(
+                images.to(self.model.device),
+                self.cache,
+                outputs=self.options.outputs if outputs is None else outputs,
+                first=self.frames_seen == 0,
+                iterations=self.options.iterations,
+                prepared=self.prepared,
+            )
+
+    def refine(self) -> tuple[tuple[int, ...], list[Tensor]]:
+        """Numbers of the frames held whole and their refined pose codes [B, S, 9] per iteration."""
+        if not self.options.refinable:
+            raise StreamError("this stream was not opened with refinable=True: it kept nothing to refine from")
+        if not self.cache.held.whole:
+            raise StreamError("nothing to refine: no frame has been pushed yet")
+        with torch.inference_mode():
+            return self.cache.held.whole, self.model.refine(self.cache, self.options.iterations)
+
+    def _check(self, images: Tensor) -> None:
+        if images.dim() != 5 or images.shape[2] != 3:
+            raise StreamError(f"expected frames [B, G, 3, H, W], got a tensor of shape {list(images.shape)}")
+        if images.shape[0] != self.options.batch:
+            raise StreamError(f"this stream has a batch of {self.options.batch}, got {images.shape[0]}")
+        if tuple(images.shape[-2:]) != self.shape:
+            raise StreamError(
+                f"frame {self.frames_seen} is {images.shape[-2]}x{images.shape[-1]}, the stream began with "
+                f"{self.shape[0]}x{self.shape[1]}: reset() before changing the size"
+            )
+        if not bool(torch.isfinite(images).all()):
+            raise StreamError(f"frame {self.frames_seen} holds NaN or infinite pixels: it was not taken")
+
+    def _drops_nothing(self, group: int) -> bool:
+        """Whether the policy keeps everything up to the group's last frame."""
+        held = self.cache.held
+        for g in range(group - 1):
+            held = Kept((*held.whole, self.frames_seen + g), held.specials)
+            if self.policy.after(held) != held:
+                return False
+        return not self.cache.tokens.free and not held.specials
+
+
+def resolve(options: StreamOptions, bytes_per_frame: int) -> Policy:
+    """The policy to run: a budget becomes a window once the size of a frame is known."""
+    policy = options.policy
+    return policy.resolve(bytes_per_frame) if isinstance(policy, Budget) else policy
+
+
+def backbone_dtype(model: MoRe) -> torch.dtype:
+    """Dtype of the backbone's matrices, hence of values and cached keys."""
+    return model.aggregator.global_blocks[0].attn.qkv.weight.dtype  # type: ignore[union-attr, return-value]
+
+
+def join(parts: list[RawOutput]) -> RawOutput:
+    """Outputs of consecutive steps as one output over their frames."""
+
+    def cat(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else torch.cat(values, 1)
+
+    codes = [torch.cat(stage, 1) for stage in zip(*(part.pose_codes for part in parts))]
+    maps = ("depth", "depth_conf", "points", "points_conf", "motion_logits")
+    return RawOutput(pose_codes=codes, **{name: cat(name) for name in maps})
