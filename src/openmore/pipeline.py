@@ -112,8 +112,9 @@ def sized_frames(source: Any, model: MoRe, options: Options, skipped: list[dict[
         log.warning("frame %d skipped: %s", index, reason)
         skipped.append({"index": index, "reason": reason})
 
+    long_side = options.long_side or model.config.image_size
     sizing: Sizing | None = None
-    reader = frames(
+    for frame in frames(
         source,
         fps=options.fps,
         stride=options.stride,
@@ -121,11 +122,8 @@ def sized_frames(source: Any, model: MoRe, options: Options, skipped: list[dict[
         end=options.end,
         max_frames=options.max_frames,
         on_skip=on_skip,
-    )
-    for frame in reader:
-        if sizing is None:
-            long_side = options.long_side or model.config.image_size
-            sizing = Sizing.fit(frame.image.shape[:2], long_side, model.config.patch_size)
+    ):
+        sizing = sizing or Sizing.fit(frame.image.shape[:2], long_side, model.config.patch_size)
         yield frame, sizing.apply(frame.image), sizing
 
 

@@ -15,6 +15,9 @@ from openmore.errors import OpenMoReError
 
 VERBS = (
     # one module of openmore.cli each, in the order `--help` shows; each has a `register(app)`
+    "reconstruct",
+    "weights",
+    "doctor",
 )
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from openmore.model.attention import AttentionPattern, Block
+from openmore.model.attention import AttentionPattern, Block, BlockList
 from openmore.model.config import ModelConfig
 from openmore.model.duplicates import DuplicateMemory, duplicate_across_frames, duplicate_in_frame
 from openmore.model.rope import Rope, rope_tables
@@ -73,8 +73,8 @@ class Aggregator(nn.Module):
         self.register_token = nn.Parameter(torch.randn(1, 2, config.num_registers, C) * 1e-6)
         if config.duplicate_camera:
             self.additional_camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 1e-6)
-        self.frame_blocks = nn.ModuleList(self._block() for _ in range(config.depth))
-        self.global_blocks = nn.ModuleList(self._block() for _ in range(config.depth))
+        self.frame_blocks = BlockList(self._block() for _ in range(config.depth))
+        self.global_blocks = BlockList(self._block() for _ in range(config.depth))
         self.reset_constants()
         self.checkpointing = False  # recompute blocks in the backward pass (training memory)
 

@@ -11,7 +11,7 @@ Choices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -183,6 +183,16 @@ class Block(nn.Module):
         """Attention among the T tokens of each item of [N, T, C]."""
         q, k, v = self.open(x, rope)
         return self.close(x, F.scaled_dot_product_attention(q, k, v))
+
+
+class BlockList(nn.ModuleList):
+    """A ModuleList that knows it holds blocks."""
+
+    def __getitem__(self, index: int) -> Block:  # type: ignore[override]
+        return super().__getitem__(index)  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[Block]:  # type: ignore[override]
+        return super().__iter__()  # type: ignore[return-value]
 
 
 def attention_rows(q: Tensor, k: Tensor, visible: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openmore.model.attention import AttentionPattern, Block, LayerNorm, Mlp
+from openmore.model.attention import AttentionPattern, Block, BlockList, LayerNorm, Mlp
 from openmore.model.config import ModelConfig
 
 
@@ -28,7 +28,7 @@ class CameraHead(nn.Module):
         self.embed_pose = nn.Linear(9, width)
         self.poseLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
         self.adaln_norm = LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.trunk = nn.ModuleList(
+        self.trunk = BlockList(
             Block(width, config.camera_heads, config.mlp_ratio, scale_init=0.01) for _ in range(config.camera_depth)
         )
         self.trunk_norm = LayerNorm(width, eps=1e-5)
@@ -50,8 +50,8 @@ class CameraHead(nn.Module):
         shift, scale, gate = self.poseLN_modulation(self.embed_pose(previous)).chunk(3, -1)
         x = gate * (self.adaln_norm(tokens) * (1 + scale) + shift) + tokens
         for index, block in enumerate(self.trunk):
-            q, k, v = block.open(x)  # type: ignore[operator]
-            x = block.close(x, pattern.over_cameras(iteration, index, q, k, v))  # type: ignore[operator]
+            q, k, v = block.open(x)
+            x = block.close(x, pattern.over_cameras(iteration, index, q, k, v))
         return self.pose_branch(self.trunk_norm(x))
 
 

@@ -21,8 +21,16 @@ class DuplicateMemory(Protocol):
     """Keys and values of frames already processed, as a stream's cache holds them."""
 
     batch: int
-    frames: int  # number of frames held
-    starts_at_first_frame: bool  # whether frame 0 held here is the clip's first
+
+    @property
+    def frames(self) -> int:
+        """Number of frames held."""
+        ...
+
+    @property
+    def starts_at_first_frame(self) -> bool:
+        """Whether the first frame held is the clip's first."""
+        ...
 
     def frame_keys_values(self, layer: int) -> tuple[Tensor, Tensor]:
         """Of frame block `layer`: [B * S, heads, P, head_dim] twice."""

@@ -7,6 +7,7 @@ close it is. It errs on the high side by a margin, because running out of memory
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,3 +106,17 @@ def most_frames(config: ModelConfig, shape: tuple[int, int], dtype: torch.dtype,
     """Largest clip that fits in `available` bytes with full attention (0 when not even one frame does)."""
     one, two = (estimate_full(config, n, shape, dtype).total_bytes for n in (1, 2))
     return max(0, 1 + (available - one) // max(two - one, 1)) if available >= one else 0
+
+
+def matmul_gflops(device: torch.device, dtype: torch.dtype, size: int = 768) -> float:
+    """Measured rate of a square matrix product, GFLOP/s: what a time estimate divides by."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(4):
+        begun = time.perf_counter()
+        product = a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - begun)
+    del product
+    return 2 * size**3 / best / 1e9

@@ -61,6 +61,11 @@ class Prepared:
 class MoRe(nn.Module):
     """Motion-aware feed-forward 4D reconstruction transformer."""
 
+    camera_head: CameraHead
+    depth_head: DenseHead
+    point_head: DenseHead
+    motion_head: DenseHead
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config

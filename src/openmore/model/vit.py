@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openmore.model.attention import Block, LayerNorm
+from openmore.model.attention import Block, BlockList, LayerNorm
 
 
 class PatchEmbed(nn.Module):
@@ -41,7 +41,7 @@ class VisionTransformer(nn.Module):
         self.register_tokens = nn.Parameter(torch.randn(1, registers, dim) * 1e-6)
         self.mask_token = nn.Parameter(torch.zeros(1, dim), requires_grad=False)
         self.patch_embed = PatchEmbed(patch_size, dim)
-        self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio, scale_init=1.0, eps=1e-6) for _ in range(depth))
+        self.blocks = BlockList(Block(dim, heads, mlp_ratio, scale_init=1.0, eps=1e-6) for _ in range(depth))
         self.norm = LayerNorm(dim, eps=1e-6)
 
     def position_embedding(self, grid: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 from openmore.errors import CheckpointError
 from openmore.model.weights.registry import Entry, cache_folder, local_file
-from openmore.model.weights.states import sha256
+from openmore.model.weights.states import first_line, sha256
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -54,7 +54,7 @@ def _from_hub(repo: str, filename: str, folder: Path) -> Path:
     try:
         return Path(hf_hub_download(repo, filename, local_dir=folder))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise CheckpointError(f"cannot download {filename} of {repo}: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"cannot download {filename} of {repo}: {first_line(error)}") from error
 
 
 def require_network(what: str) -> None:

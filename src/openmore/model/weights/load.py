@@ -106,7 +106,7 @@ def compare(model: nn.Module, state: State, preset_name: str | None) -> KeyMatch
     return match_keys({k: tuple(v.shape) for k, v in model.state_dict().items()}, state.shapes, preset_name)
 
 
-def fill(model: nn.Module, state: State) -> None:
+def fill(model: MoRe, state: State) -> None:
     """Give a network made on the meta device its tensors, one at a time, as float32."""
     for name in model.state_dict():
         owner_name, _, leaf = name.rpartition(".")
@@ -114,9 +114,7 @@ def fill(model: nn.Module, state: State) -> None:
         old = getattr(owner, leaf)
         tensor = state.fetch(name).to(torch.float32, copy=True)
         setattr(owner, leaf, nn.Parameter(tensor, requires_grad=old.requires_grad))
-    for module in model.modules():  # non-persistent buffers are constants and not in any file
-        if hasattr(module, "reset_constants"):
-            module.reset_constants()
+    model.aggregator.reset_constants()  # no file carries the constants
 
 
 def save(model: MoRe, path: Path, dtype: torch.dtype | None = None, **provenance: Any) -> None:

@@ -77,7 +77,12 @@ def _load_pickle(path: Path) -> Any:
             "ask its publisher for safetensors"
         ) from error
     except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path} is not a readable checkpoint: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; some say nothing (an empty file's EOFError)."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,120 @@
+"""`openmore reconstruct SOURCE -o OUT`: a video, folder, glob or image becomes a scene folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openmore.cli.progress import progress_bar
+from openmore.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(reconstruct)
+
+
+def reconstruct(
+    source: Annotated[str, typer.Argument(help="Video, folder of images, glob or single image.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Scene folder to write.")],
+    weights: Annotated[str, typer.Option(help="Name, file, folder, hf:owner/name or untrained:PRESET.")] = "small",
+    mode: Annotated[str, typer.Option(help="full: the whole clip at once; stream: frame by frame.")] = "full",
+    fps: Annotated[float | None, typer.Option(help="Sample the source at this rate.")] = None,
+    stride: Annotated[int, typer.Option(help="Use every n-th frame.")] = 1,
+    start: Annotated[float | None, typer.Option(help="Seconds from the beginning.")] = None,
+    end: Annotated[float | None, typer.Option(help="Seconds from the beginning.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop after this many frames.")] = None,
+    long_side: Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")] = None,
+    points: Annotated[bool, typer.Option("--points", help="Also run the point head.")] = False,
+    window: Annotated[int | None, typer.Option(help="Stream mode: past frames kept (default: all).")] = None,
+    anchors: Annotated[int, typer.Option(help="Stream mode: first frames that are never dropped.")] = 1,
+    budget_mb: Annotated[float | None, typer.Option(help="Stream mode: cache budget instead of a window.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
+) -> None:
+    """Reconstruct cameras, depth, confidence and moving-object masks from a clip."""
+    require_free(out, overwrite)
+    from openmore.model.more import MoRe
+    from openmore.pipeline import Options
+    from openmore.pipeline import reconstruct as run
+
+    if mode not in ("full", "stream"):
+        raise InputError(f"--mode {mode} is not one of full, stream")
+    options: dict[str, Any] = {
+        "mode": mode,
+        "fps": fps,
+        "stride": stride,
+        "start": start,
+        "end": end,
+        "max_frames": max_frames,
+        "long_side": long_side,
+        "points": points,
+        "window": window,
+        "anchors": anchors,
+        "budget_mb": budget_mb,
+    }
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    announce(source, model, Options(**options))
+    with progress_bar() as progress:
+        scene = run(source, model, progress=progress, **options)
+        progress("write", 0, len(scene))
+        scene.save(out, overwrite=overwrite)
+        progress("write", len(scene), len(scene))
+    summarise(scene, out)
+
+
+def require_free(out: Path, overwrite: bool) -> None:
+    """Fail before the work, not after it."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
+    parent = next(p for p in (out, *out.absolute().parents) if p.exists())
+    import os
+
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"cannot write {out}: {parent} is read-only")
+
+
+def announce(source: str, model: Any, options: Any) -> None:
+    """One line with the time and memory this will take, before it starts."""
+    from openmore.io.frames import describe
+    from openmore.io.sizing import Sizing
+    from openmore.model.estimate import estimate_full, gflop_of_frame, matmul_gflops
+    from openmore.streaming.stream import backbone_dtype
+
+    info = describe(source)
+    if info.frame_count is None or info.shape is None:
+        return
+    count = planned_frames(info, options)
+    shape = Sizing.fit(info.shape, options.long_side or model.config.image_size, model.config.patch_size).model_shape
+    dtype = backbone_dtype(model)
+    estimate = estimate_full(model.config, count, shape, dtype)
+    gflop, memory = estimate.gflop, estimate.activation_bytes / 1e9
+    if options.mode == "stream":
+        visible = min(count, options.window or count)
+        gflop, memory = gflop_of_frame(model.config, shape, visible) * count, 0.0
+    seconds = gflop / matmul_gflops(model.device, dtype)
+    text = f"{count} frames of {shape[1]}x{shape[0]}, about {seconds:.0f} s"
+    typer.echo(text + (f" and {memory:.1f} GB" if memory else ""), err=True)
+
+
+def planned_frames(info: Any, options: Any) -> int:
+    """How many frames the options select, as far as the source says."""
+    count = info.frame_count
+    if info.fps:
+        begin, stop = options.start or 0.0, options.end if options.end is not None else count / info.fps
+        seconds = max(0.0, min(stop, count / info.fps) - begin)
+        count = round(seconds * min(options.fps or info.fps, info.fps))
+    count = -(-count // options.stride)
+    return max(1, min(count, options.max_frames or count))
+
+
+def summarise(scene: Any, out: Path) -> None:
+    """What was made and where, warnings included."""
+    for warning in scene.info.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in scene.info.timings_s.items())
+    typer.echo(f"{len(scene)} frames -> {out} ({seconds})")
+    typer.echo(f"look at {out / 'preview.png'}, or: openmore view {out}")

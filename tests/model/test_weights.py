@@ -1,0 +1,162 @@
+"""Strict, safe, lazy loading; every refusal is one line."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from openmore.errors import CheckpointError, ConfigError
+from openmore.model.config import preset
+from openmore.model.more import MoRe
+from openmore.model.weights import hub
+from openmore.model.weights.keymaps import guess_preset, match_keys
+from openmore.model.weights.load import convert, load_file, save, untrained
+from openmore.model.weights.registry import REGISTRY
+from openmore.model.weights.states import open_state, strip_prefixes
+
+
+@pytest.fixture(scope="module")
+def network() -> MoRe:
+    return untrained("tiny")
+
+
+def same(a: MoRe, b: MoRe) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def test_save_and_load_keep_config_and_provenance(network: MoRe, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save(network, path, trained_on="nothing")
+    again = MoRe.from_pretrained(str(path), dtype="fp32")
+    assert same(network, again) and again.config == network.config
+    assert again.provenance["trained_on"] == "nothing" and len(str(again.provenance["sha256"])) == 64
+    assert same(again, MoRe.from_pretrained(str(tmp_path), dtype="fp32"))  # a folder with one file
+    images = torch.rand(1, 2, 3, 28, 28)
+    with torch.no_grad():  # constants that no file carries are restored too
+        torch.testing.assert_close(again(images).depth, network.eval()(images).depth)
+
+
+@pytest.mark.parametrize("wrap", ["plain", "model", "net"])
+def test_pickles_of_training_code(network: MoRe, tmp_path: Path, wrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = network.state_dict()
+    content = {"plain": state, "model": {"model": state, "epoch": 3}, "net": {f"net.{k}": v for k, v in state.items()}}
+    path = tmp_path / "tiny.pt"
+    torch.save(content[wrap], path)
+    assert same(network, load_file(path, "tiny"))
+
+
+def test_bf16_files_load_as_float32(network: MoRe, tmp_path: Path) -> None:
+    save(network, tmp_path / "half.safetensors", torch.bfloat16)
+    loaded = load_file(tmp_path / "half.safetensors")
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+
+
+def test_a_mismatch_lists_the_keys(network: MoRe, tmp_path: Path) -> None:
+    state = network.state_dict()
+    state["surprise"] = state.pop("camera_head.embed_pose.bias")
+    save_file(state, tmp_path / "odd.safetensors")
+    with pytest.raises(CheckpointError, match=r"1 missing: camera_head.embed_pose.bias; 1 unexpected: surprise"):
+        load_file(tmp_path / "odd.safetensors", "tiny")
+    with pytest.raises(CheckpointError, match="does not fit vggt-1b"):
+        load_file(tmp_path / "odd.safetensors", "vggt-1b")
+
+
+def test_ignored_keys_are_named_and_only_for_presets_that_have_them() -> None:
+    file = {"a": (1,), "track_head.x": (2,)}
+    assert match_keys({"a": (1,)}, file, "vggt-1b").ignored == ["track_head.x"]
+    assert match_keys({"a": (1,)}, file, "stream3r").unexpected == ["track_head.x"]
+    assert match_keys({"a": (3,)}, file, "vggt-1b").reshaped == ["a (file [1], network [3])"]
+
+
+def test_presets_are_guessed_from_keys() -> None:
+    assert guess_preset({"aggregator.camera_token": (1,)}) == "vggt-1b"
+    assert guess_preset({"motion_head.norm.bias": (1,)}) == "more-full"
+    assert guess_preset({"motion_head.norm.bias": (1,), "aggregator.additional_camera_token": (1,)}) == "more-stream"
+    assert strip_prefixes(["module.net.a", "module.net.b"]) == {"a": "module.net.a", "b": "module.net.b"}
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps({"model": Evil()}))
+    with pytest.raises(CheckpointError):
+        load_file(path, "tiny")
+    torch.save({"model": Evil()}, path)
+    with pytest.raises(CheckpointError, match="could run code"):
+        load_file(path, "tiny")
+    assert "code ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x04N."])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_damaged_files(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        open_state(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(CheckpointError, match="did you mean more-stream"):
+        MoRe.from_pretrained("more-strem")
+    with pytest.raises(CheckpointError, match="no weights file at"):
+        MoRe.from_pretrained("nowhere.safetensors")
+    with pytest.raises(ConfigError, match="there are"):
+        MoRe.from_pretrained("untrained:huge")
+
+
+def test_offline_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPENMORE_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE is set: download it elsewhere"):
+        MoRe.from_pretrained("vggt-1b")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for name in hub.PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "https://no-such-host.invalid")
+    with pytest.raises(CheckpointError, match="cannot be reached"):
+        MoRe.from_pretrained("hf:owner/name")
+    with pytest.raises(CheckpointError, match="not hf:owner/name"):
+        MoRe.from_pretrained("hf:name")
+
+
+def test_a_download_with_another_checksum_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "more_full.pt"
+    path.write_bytes(b"half a file")
+    monkeypatch.setattr(hub, "_from_hub", lambda *_: path)
+    with pytest.raises(CheckpointError, match="another checksum"):
+        hub.download(REGISTRY["more-full"])
+    assert not path.exists()
+
+
+def test_convert_to_safetensors(network: MoRe, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    match = convert(tmp_path / "a.pt", tmp_path / "b.safetensors", "tiny")
+    assert match.exact and same(network, load_file(tmp_path / "b.safetensors"))
+    with pytest.raises(CheckpointError, match=r"must end in \.safetensors"):
+        convert(tmp_path / "a.pt", tmp_path / "b.pt", "tiny")
+
+
+def test_device_and_dtype_are_checked() -> None:
+    with pytest.raises(ConfigError, match="unknown device"):
+        MoRe.from_pretrained("untrained:tiny", device="gpu")
+    with pytest.raises(ConfigError, match="dtype 'fp16'"):
+        MoRe.from_pretrained("untrained:tiny", dtype="fp16")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no CUDA GPU"):
+            MoRe.from_pretrained("untrained:tiny", device="cuda")
+
+
+def test_presets_exist_for_every_entry() -> None:
+    for entry in REGISTRY.values():
+        assert preset(entry.preset)
