@@ -1,0 +1,170 @@
+"""`frames(source)`: one lazy iterator over video files, folders, globs, pictures, arrays, cameras and streams.
+
+Choices
+- Sources and settings are checked at the call, frames are decoded at each step; nothing is kept.
+- A damaged frame is reported through `on_skip` (or logged) and left out; its number stays its own.
+- Nothing usable at all is an InputError: an empty iterator would fail later and further away.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from openmore.errors import InputError
+from openmore.io.images import IMAGE_FPS, IMAGE_SUFFIXES, ImageReader, list_images, natural_key
+from openmore.io.selection import Position, Selection
+from openmore.io.source import (
+    DamagedFrame,
+    EndedEarly,
+    Frame,
+    LazyFrame,
+    Reader,
+    SourceInfo,
+    check_usable,
+    missing_path,
+)
+from openmore.io.video_reader import open_video
+
+__all__ = ["Frame", "Source", "SourceInfo", "describe", "frames", "open_source", "open_video"]
+
+log = logging.getLogger(__name__)
+
+Source = str | Path | int | np.ndarray | Sequence[str | Path]
+OnSkip = Callable[[int, str], None]
+
+
+def frames(
+    source: Source,
+    *,
+    fps: float | None = None,
+    stride: int = 1,
+    start: Position | None = None,
+    end: Position | None = None,
+    max_frames: int | None = None,
+    on_skip: OnSkip | None = None,
+) -> Iterator[Frame]:
+    """Frames of `source`, decoded one at a time.
+
+    source: video file, folder of pictures, glob ("shots/*.jpg"), picture, list of pictures, uint8 array [S, H, W, 3],
+    camera number, or rtsp/http/... URL. start, end (exclusive): frame number (int) or seconds (float, "4s", "1:30").
+    fps: at most so many per second; stride: then every stride-th. on_skip(index, reason): called for every frame that
+    was wanted and lost (default: a logged warning).
+
+    Raises InputError for a source that cannot be opened or yields no frame, ConfigError for impossible settings.
+    """
+    selection = Selection(fps, stride, start, end, max_frames)
+    return _walk(open_source(source), selection, on_skip or _log_skip)
+
+
+def describe(source: Source) -> SourceInfo:
+    """Kind, frame count, shape and rate of `source`, decoding one frame at most. Raises InputError."""
+    reader = open_source(source)
+    try:
+        return reader.info
+    finally:
+        reader.close()
+
+
+def open_source(source: Source) -> Reader:
+    """The reader that fits `source`. Raises InputError."""
+    if isinstance(source, np.ndarray):
+        return ArrayReader(source)
+    if isinstance(source, (list, tuple)):
+        if not source:
+            raise InputError("the list of pictures is empty: give at least one path")
+        return ImageReader([Path(path).expanduser() for path in source], "images", f"the list of {len(source)} files")
+    if isinstance(source, (int, np.integer)):
+        return open_video(int(source))
+    text = str(source)
+    if "://" in text:
+        return open_video(text)
+    return _open_path(Path(text).expanduser(), text)
+
+
+def _open_path(path: Path, text: str) -> Reader:
+    if path.is_dir():
+        return ImageReader(list_images(path), "folder", text)
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.exists():
+        return ImageReader([path], "image", text)
+    if path.exists():
+        return open_video(path)
+    if glob.has_magic(text):
+        return _open_glob(text)
+    if text.isdecimal():
+        return open_video(int(text))
+    raise missing_path(path)
+
+
+def _open_glob(pattern: str) -> Reader:
+    found = [Path(name) for name in glob.glob(str(Path(pattern).expanduser()), recursive=True)]
+    images = sorted((p for p in found if p.suffix.lower() in IMAGE_SUFFIXES), key=lambda path: natural_key(str(path)))
+    if not images:
+        raise InputError(f"{pattern} matches no picture ({len(found)} other files): check the pattern, and quote it")
+    return ImageReader(images, "glob", pattern)
+
+
+class ArrayReader:
+    """Frames that are in memory already."""
+
+    def __init__(self, array: np.ndarray):
+        self.label = "the array"
+        if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not len(array):
+            given = f"{array.dtype} {list(array.shape)}"
+            raise InputError(
+                f"the array of frames is {given}: expected uint8 [S, H, W, 3], RGB 0..255, at least one frame"
+            )
+        check_usable(array.shape[1:3], "each frame of the array")
+        self.array = array
+
+    @property
+    def info(self) -> SourceInfo:
+        count, height, width, _ = self.array.shape
+        return SourceInfo("array", count, (height, width), IMAGE_FPS)
+
+    def read(self) -> Iterator[LazyFrame]:
+        for index, image in enumerate(self.array):
+            time_s, name = index / IMAGE_FPS, f"array#{index}"
+            yield LazyFrame(index, time_s, name, partial(Frame, index, time_s, image, name))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _walk(reader: Reader, selection: Selection, on_skip: OnSkip) -> Iterator[Frame]:
+    good = 0
+    reason = ""
+    try:
+        for lazy in selection.apply(reader.read()):
+            try:
+                frame = lazy.load()
+            except DamagedFrame as error:
+                reason = f"frame {lazy.index}: {error}"
+                on_skip(lazy.index, str(error))
+                continue
+            yield frame
+            good += 1
+            if good == selection.max_frames:
+                return
+    except EndedEarly as error:
+        reason = str(error)
+        on_skip(error.index, str(error))
+    finally:
+        reader.close()
+    if not good:
+        raise InputError(_nothing_left(reader, selection, reason))
+
+
+def _nothing_left(reader: Reader, selection: Selection, reason: str) -> str:
+    if reason:
+        return f"no frame of {reader.label} can be decoded ({reason}): give another file"
+    return f"no frame of {reader.label} is left with {selection.describe()}: choose a window inside the source"
+
+
+def _log_skip(index: int, reason: str) -> None:
+    log.warning("frame %d is skipped: %s", index, reason)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openmore.errors import InputError
+from openmore.io.frames import describe, frames, open_video
+from tests.io.clips import SHAPE, bar_width, make_video, picture, rotate_tag
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("video")
+    return make_video(folder / "clip.mp4", options={"movflags": "faststart"})
+
+
+def damage(video: Path, target: Path, begin: float, count: int) -> Path:
+    data = bytearray(video.read_bytes())
+    k = int(len(data) * begin)
+    data[k : k + count] = np.random.default_rng(1).integers(0, 256, count, dtype=np.uint8).tobytes()
+    target.write_bytes(data)
+    return target
+
+
+def test_every_frame_comes_in_order_with_its_number_and_time(video: Path) -> None:
+    found = list(frames(video))
+    assert [f.index for f in found] == list(range(40))
+    assert [f.time_s for f in found] == pytest.approx([i / 10 for i in range(40)])
+    assert all(abs(bar_width(f.image) - f.index) <= 1 for f in found)
+    assert found[7].name == "clip.mp4#7" and found[7].original_shape == SHAPE
+    assert np.abs(found[20].image.astype(int) - picture(20)).mean() < 6
+
+
+def test_describe_reads_the_header(video: Path) -> None:
+    info = describe(video)
+    assert (info.kind, info.frame_count, info.shape, info.fps, info.is_live) == ("video", 40, SHAPE, 10.0, False)
+
+
+@pytest.mark.parametrize(("degrees", "counter_turns"), [(90, 3), (180, 2), (270, 1)])
+def test_rotation_is_applied(video: Path, tmp_path: Path, degrees: int, counter_turns: int) -> None:
+    rotated = rotate_tag(video, degrees, tmp_path / "rotated.mp4")
+    plain = next(frames(video)).image
+    turned = next(frames(rotated)).image
+    assert np.array_equal(turned, np.rot90(plain, counter_turns))
+    assert describe(rotated).shape == turned.shape[:2]
+
+
+def test_rotation_agrees_with_opencv(video: Path, tmp_path: Path) -> None:
+    import cv2
+
+    rotated = rotate_tag(video, 90, tmp_path / "rotated.mp4")
+    _, bgr = cv2.VideoCapture(str(rotated)).read()
+    assert np.abs(next(frames(rotated)).image.astype(int) - bgr[..., ::-1]).max() <= 3
+
+
+def test_a_variable_frame_rate_keeps_true_times(tmp_path: Path) -> None:
+    times_ms = [0, 100, 150, 600, 640, 1000, 2000]
+    video = make_video(tmp_path / "vfr.mp4", times_ms)
+    assert [f.time_s for f in frames(video)] == pytest.approx([t / 1000 for t in times_ms], abs=1e-3)
+    assert [f.index for f in frames(video, fps=2)] == [0, 3, 5, 6]
+    assert [f.index for f in frames(video, start=0.12, end=1.0)] == [2, 3, 4]
+
+
+def test_a_cut_off_file_gives_its_good_frames_and_reports_the_loss(video: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(video.read_bytes()[: int(video.stat().st_size * 0.6)])
+    skipped: list[tuple[int, str]] = []
+    found = list(frames(cut, on_skip=lambda *loss: skipped.append(loss)))
+    assert len(found) > 5 and [f.index for f in found] == list(range(len(found)))
+    assert "ends early" in skipped[-1][1] and "of 40 frames" in skipped[-1][1]
+    # Nothing is lost without a word: good frames, frames reported one by one, and the reported tail add up.
+    assert skipped[-1][0] == len(found) + len(skipped) - 1
+
+
+def test_a_damaged_middle_is_skipped_under_its_own_numbers(video: Path, tmp_path: Path) -> None:
+    hurt = damage(video, tmp_path / "hurt.mp4", 0.5, 300)
+    skipped: list[int] = []
+    found = list(frames(hurt, on_skip=lambda index, _: skipped.append(index)))
+    assert skipped and found[-1].index == 39
+    assert sorted([f.index for f in found] + skipped) == list(range(40))
+    assert all(f.time_s == pytest.approx(f.index / 10) for f in found)
+
+
+def test_a_file_without_its_index_is_refused_in_one_line(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "clip.mp4")
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"cannot be read as a video .*cut off"):
+        frames(video)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".txt", ".py"])
+def test_text_is_not_a_video(tmp_path: Path, suffix: str) -> None:
+    text = tmp_path / f"text{suffix}"
+    text.write_text("hello world\n" * 40)
+    with pytest.raises(InputError, match="no video") as caught:
+        frames(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi", ".ts"])
+def test_other_containers_come_in_order_too(tmp_path: Path, suffix: str) -> None:
+    skipped: list[int] = []
+    found = list(frames(make_video(tmp_path / f"clip{suffix}"), on_skip=lambda index, _: skipped.append(index)))
+    assert not skipped
+    assert [f.index for f in found] == list(range(40))
+    assert [f.time_s for f in found] == pytest.approx([i / 10 for i in range(40)], abs=2e-3)
+    assert all(abs(bar_width(f.image) - f.index) <= 1 for f in found)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_a_cut_off_file_without_a_frame_count_is_noticed(tmp_path: Path, suffix: str) -> None:
+    video = make_video(tmp_path / f"clip{suffix}")
+    data = video.read_bytes()
+    begin, end = (data.index(b"movi"), data.index(b"idx1")) if suffix == ".avi" else (0, len(data))
+    video.write_bytes(data[: (begin + end) // 2])
+    skipped: list[str] = []
+    found = list(frames(video, on_skip=lambda _, reason: skipped.append(reason)))
+    assert 0 < len(found) < 40 and "ends early" in skipped[-1]
+
+
+def test_decoding_is_lazy_and_can_stop(video: Path) -> None:
+    walk = frames(video)
+    assert next(walk).index == 0
+    walk.close()  # type: ignore[attr-defined]
+
+
+def test_a_video_over_http(video: Path) -> None:
+    handler = partial(QuietHandler, directory=str(video.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/{video.name}"
+    try:
+        with open_video(url) as reader:
+            assert (reader.info.kind, reader.info.is_live) == ("url", False)
+        assert [f.index for f in frames(url, stride=10)] == [0, 10, 20, 30]
+    finally:
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("url", ["rtsp://127.0.0.1:9/cam", "http://127.0.0.1:9/clip.mp4"])
+def test_an_address_that_does_not_answer(url: str) -> None:
+    with pytest.raises(InputError, match=r"cannot be opened: Connection refused; check"):
+        frames(url)
+
+
+def test_a_camera_that_is_not_there() -> None:
+    with pytest.raises(InputError, match="camera 97 cannot be opened"):
+        frames(97)
