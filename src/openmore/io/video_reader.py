@@ -252,7 +252,8 @@ def _declared_length(stream: Any) -> float:
     if tag := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", "")):  # Matroska, WebM
         hours, minutes, seconds = map(float, tag.groups())
         return 3600 * hours + 60 * minutes + seconds
-    return float(stream.duration * stream.time_base) if stream.frames and stream.duration else 0.0  # AVI
+    # AVI counts slots of constant length, empty ones too.
+    return float(stream.frames / stream.average_rate) if stream.frames and stream.average_rate else 0.0
 
 
 def _estimate(duration: int | None, rate: float | None) -> int | None:
