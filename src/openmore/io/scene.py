@@ -1,0 +1,100 @@
+"""The scene folder: written all at once or frame by frame, read lazily (contract: docs/outputs.md).
+
+Choices
+- `write_scene` writes beside the target and renames: an old scene survives until the new one is whole. Only folders
+  that are scenes are ever overwritten.
+- Reading opens scene.json and cameras.json only; dense arrays are read frame by frame when they are asked for.
+- The format carries a version; a newer one is refused with a clear line instead of being half understood.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from openmore.errors import DataError
+from openmore.io.atomic import atomic_folder
+from openmore.io.scene_arrays import SceneFrames
+from openmore.io.scene_writer import FORMAT, JOURNAL, VERSION, SceneWriter, journal_entries, require_scene
+from openmore.io.source import missing_path
+from openmore.types import Reconstruction, SceneInfo
+
+__all__ = ["SceneFrames", "SceneWriter", "read_scene", "write_scene"]
+
+
+def write_scene(recon: Reconstruction, path: Path, overwrite: bool = False) -> Path:
+    """Write a reconstruction as a scene folder, all or nothing; returns its path.
+
+    Raises InputError when `path` exists (with `overwrite`: exists and is no scene), or cannot be written.
+    """
+    if overwrite:
+        require_scene(path)
+    with atomic_folder(path, overwrite=overwrite) as folder:
+        writer = SceneWriter(folder)
+        for frame in recon.frames:
+            writer.write(frame)
+        writer.finish(recon.info)
+    return path
+
+
+def read_scene(path: Path) -> Reconstruction:
+    """Open a scene folder; frames are read when they are asked for. Raises DataError naming what is wrong."""
+    document = _read_document(path)
+    names = {field.name for field in fields(SceneInfo)}
+    try:
+        info = SceneInfo(**{key: value for key, value in document.items() if key in names})
+        info.model_shape, info.original_shape = _shape(info.model_shape), _shape(info.original_shape)
+        arrays, count = list(document["arrays"]), int(document["frames"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise _damaged(path / "scene.json", error) from error
+    entries = _read_cameras(path, count)
+    try:
+        frames = SceneFrames(path, entries, info.model_shape, arrays)
+    except (TypeError, KeyError, ValueError) as error:
+        raise _damaged(path / "cameras.json", error) from error
+    return Reconstruction(frames, info, path)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise missing_path(path)
+    if (path / JOURNAL).exists() and not (path / "scene.json").exists():
+        count = len(journal_entries(path / JOURNAL))
+        raise DataError(
+            f"{path} is an unfinished scene of {count} frames: finish the stream that writes it, or resume it"
+        )
+    document = _read_json(path / "scene.json")
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise DataError(f"{path / 'scene.json'} does not describe a scene: expected format {FORMAT!r}")
+    if document.get("version") != VERSION:
+        given = document.get("version")
+        raise DataError(f"{path} has scene format {given}, this openmore reads {VERSION}: update openmore or the scene")
+    return document
+
+
+def _read_cameras(path: Path, count: int) -> list[dict[str, Any]]:
+    entries = _read_json(path / "cameras.json")
+    if not isinstance(entries, list) or len(entries) != count:
+        given = len(entries) if isinstance(entries, list) else "no list of"
+        raise DataError(f"{path / 'cameras.json'} holds {given} cameras: scene.json promises {count}")
+    return entries
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path} is missing: {path.parent} is not a scene folder, or it is incomplete") from None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _shape(values: Any) -> tuple[int, int]:
+    height, width = values
+    return int(height), int(width)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is damaged ({type(error).__name__}: {error}): reconstruct the scene again")
