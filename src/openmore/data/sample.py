@@ -71,8 +71,9 @@ class Sample:
         if (np.diff(picked) != 1).any():
             sample.flow_forward = sample.flow_backward = None
             sample.is_video = self.is_video and bool((np.diff(picked) > 0).all())
-        if sample.flow_forward is not None and sample.flow_backward is not None:
-            sample.flow_forward[-1] = np.nan
+        if sample.flow_forward is not None:
+            sample.flow_forward[-1] = np.nan  # its target is no longer in the clip
+        if sample.flow_backward is not None:
             sample.flow_backward[0] = np.nan
         return sample
 
@@ -106,10 +107,10 @@ class Sample:
     def _check_arrays(self) -> None:
         if self.images.ndim != 4 or self.images.shape[-1] != 3 or not len(self.images):
             raise DataError(f"{self.name}: images are {self.images.shape}, expected [S, H, W, 3] with S >= 1")
-        s, (h, w) = len(self.images), self.shape
+        s, sizes = len(self.images), {"H": self.shape[0], "W": self.shape[1]}
         for key, value in self.arrays().items():
             dtype, tail = _CONTRACT[key]
-            expected = (s, *(dict(H=h, W=w).get(n, n) for n in tail))
+            expected = (s, *(sizes[n] if isinstance(n, str) else n for n in tail))
             if value.shape != expected or value.dtype != dtype:
                 got = f"{value.dtype} {list(value.shape)}"
                 raise DataError(f"{self.name}: {key} is {got}, expected {np.dtype(dtype).name} {list(expected)}")
