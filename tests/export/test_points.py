@@ -45,6 +45,15 @@ def test_points_remember_where_they_were_seen(scene: Reconstruction) -> None:
     assert (static["confidence"] == frame.confidence[v, u]).all()
 
 
+@pytest.mark.parametrize("step", [2, 5])
+def test_taking_every_nth_pixel_takes_a_subset(scene: Reconstruction, step: int) -> None:
+    every, _ = frame_points(scene.frames[1], 1, EVERYTHING)
+    some, movers = frame_points(scene.frames[1], 1, EVERYTHING, step=step)
+    same = every[(every["pixel"] % step == 0).all(-1)]
+    assert len(movers) and (some["pixel"] == same["pixel"]).all()
+    np.testing.assert_allclose(some["xyz"], same["xyz"], atol=1e-5)
+
+
 def test_confidence_is_a_threshold_or_a_share_of_each_frame(scene: Reconstruction) -> None:
     by_threshold = gather(scene, replace(EVERYTHING, confidence=2.0)).static
     by_share = gather(scene, replace(EVERYTHING, confidence="20%")).static

@@ -1,1 +1,8 @@
-"""Exporters by format name, each read back by an independent reader in the tests."""
+"""Scenes in other programs' formats: `export(recon, path)`, `formats()`. One file per format."""
+
+from __future__ import annotations
+
+from openmore.export.points import PointOptions
+from openmore.export.registry import export, formats
+
+__all__ = ["PointOptions", "export", "formats"]

@@ -102,9 +102,12 @@ class SceneCloud:
 
 
 def frame_points(
-    frame: FramePrediction, number: int, options: PointOptions, counts: FilterCounts | None = None
+    frame: FramePrediction, number: int, options: PointOptions, counts: FilterCounts | None = None, step: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(static, movers) of one frame as CLOUD arrays; `number` is the frame's position in the reconstruction."""
+    """(static, movers) of one frame as CLOUD arrays; `number` is the frame's position in the reconstruction.
+
+    `step` takes every step-th pixel of every step-th row, after filtering at full density.
+    """
     counts = counts or FilterCounts()
     keep = np.isfinite(frame.depth) & (frame.depth > 0)
     counts.depth += int(keep.sum())
@@ -113,9 +116,9 @@ def frame_points(
         keep = _cut(keep, ~depth_edges(frame.depth, options.edge), "depth edges", counts)
     moving = np.zeros(frame.shape, bool) if frame.motion is None else frame.motion >= options.motion
     static = _cut(keep, ~_dilate(moving, options.motion_margin), "movers", counts)
-    cloud = _cloud(frame, number)
-    none = np.zeros_like(keep)
-    return cloud[static], cloud[none if options.static_only else keep & moving]
+    movers = np.zeros_like(keep) if options.static_only else keep & moving
+    cloud = _cloud(frame, number, step)
+    return cloud[static[::step, ::step]], cloud[movers[::step, ::step]]
 
 
 def gather(recon: Reconstruction, options: PointOptions, progress: ProgressCallback = silent) -> SceneCloud:
@@ -180,16 +183,19 @@ def _dilate(mask: np.ndarray, margin: int) -> np.ndarray:
     return cv2.dilate(mask.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)).astype(bool)
 
 
-def _cloud(frame: FramePrediction, number: int) -> np.ndarray:
-    """Every pixel of the frame as a [h, w] CLOUD array; pixels without depth hold meaningless points."""
-    h, w = frame.shape
-    cloud = np.empty((h, w), CLOUD)
+def _cloud(frame: FramePrediction, number: int, step: int) -> np.ndarray:
+    """The frame's (every step-th) pixels as a 2-D CLOUD array; pixels without depth hold meaningless points."""
+    every = (slice(None, None, step), slice(None, None, step))
+    depth = torch.from_numpy(np.ascontiguousarray(frame.depth[every], np.float32))
+    # Pixel u of the thinned grid is pixel step * u of the frame; integer centres need no offset.
+    K = torch.from_numpy(np.diag([1 / step, 1 / step, 1.0]) @ frame.K_model).float()
     world_from_cam = torch.from_numpy(frame.camera.world_from_cam).float()
-    depth = torch.from_numpy(np.ascontiguousarray(frame.depth, np.float32))
-    cloud["xyz"] = depth_to_world(depth, torch.from_numpy(frame.K_model).float(), world_from_cam).numpy()
-    cloud["rgb"] = NO_COLOUR if frame.rgb is None else frame.rgb
-    cloud["confidence"] = frame.confidence
-    cloud["motion"] = 0 if frame.motion is None else np.rint(frame.motion * 255)
+    cloud = np.empty(tuple(depth.shape), CLOUD)
+    cloud["xyz"] = depth_to_world(depth, K, world_from_cam).numpy()
+    cloud["rgb"] = NO_COLOUR if frame.rgb is None else frame.rgb[every]
+    cloud["confidence"] = frame.confidence[every]
+    cloud["motion"] = 0 if frame.motion is None else np.rint(frame.motion[every] * 255)
     cloud["frame"] = number
-    cloud["pixel"] = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1)
+    h, w = frame.shape
+    cloud["pixel"] = np.stack(np.meshgrid(np.arange(0, w, step), np.arange(0, h, step)), -1)
     return cloud

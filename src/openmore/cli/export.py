@@ -1,0 +1,99 @@
+"""`openmore export SCENE --to ply,glb,colmap`: a scene folder in other programs' formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openmore.cli.progress import progress_bar
+from openmore.errors import InputError
+
+# File names inside the default folder; folder formats are named after themselves.
+_NAMES = {"tum": "trajectory.txt", "usd": "scene.usdc", "rerun": "scene.rrd"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(export)
+
+
+def export(
+    scene: Annotated[Path, typer.Argument(help="Scene folder, as `openmore reconstruct` writes it.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Formats, comma-separated: " + "tum ply glb usd rerun npz colmap nerfstudio depth".replace(" ", ", ")
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="File or folder; several formats: a folder for all. Default: SCENE/exports."),
+    ] = None,
+    static_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--static-only/--with-movers",
+            help="Leave moving objects out. Default: out for colmap and nerfstudio, in elsewhere.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option(help="'20%' drops each frame's least sure fifth; a number is a threshold.")
+    ] = None,
+    motion: Annotated[float | None, typer.Option(help="Moving probability from which a pixel is a mover.")] = None,
+    voxel: Annotated[float | None, typer.Option(help="Thinning cell in scene units; 0 keeps every point.")] = None,
+    max_points: Annotated[int | None, typer.Option(help="Points of the static cloud.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Pictures for colmap and nerfstudio: auto, source or model.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+) -> None:
+    """Write a scene as TUM, PLY, GLB, USD, rerun, npz, COLMAP, nerfstudio or depth pictures."""
+    from openmore.types import Reconstruction
+
+    recon = Reconstruction.load(scene)
+    targets = plan(scene, to, out)
+    given = {"static_only": static_only, "confidence": confidence, "motion": motion, "voxel": voxel}
+    given |= {"max_points": max_points, "images": images}
+    options = {name: value for name, value in given.items() if value is not None}
+    _require_used(options, [name for name, _ in targets])
+    from openmore.export import export as run
+    from openmore.export import formats
+
+    for name, path in targets:
+        fitting = {key: value for key, value in options.items() if key in formats()[name].options()}
+        with progress_bar() as progress:
+            run(recon, path, name, overwrite=overwrite, progress=progress, **fitting)
+        typer.echo(f"{name} -> {path}")
+
+
+def plan(scene: Path, to: str | None, out: Path | None) -> list[tuple[str, Path]]:
+    """(format, path) of everything to write. Raises InputError for unknown formats or when nothing says which."""
+    from openmore.export.registry import find_format, formats
+
+    if to is None:
+        if out is None:
+            raise InputError(f"nothing to export: give --to with some of {', '.join(formats())}")
+        return [(find_format(out, None).name, out)]
+    names = [find_format(Path(), name.strip()).name for name in to.split(",") if name.strip()]
+    if len(names) == 1 and out is not None:
+        return [(names[0], out)]
+    folder = out or scene / "exports"
+    return [(name, folder / default_name(name)) for name in dict.fromkeys(names)]
+
+
+def default_name(name: str) -> str:
+    """What a format's output is called inside a folder of exports."""
+    from openmore.export import formats
+
+    return name if formats()[name].is_folder else _NAMES.get(name, f"scene.{name}")
+
+
+def _require_used(options: dict[str, Any], names: list[str]) -> None:
+    from openmore.export import formats
+
+    used = set().union(*(formats()[name].options() for name in names))
+    for option in options:
+        if option not in used:
+            raise InputError(f"--{option.replace('_', '-')} has no effect on {', '.join(names)}: leave it out")

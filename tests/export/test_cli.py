@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from openmore.cli.export import plan
+from openmore.cli.main import main
+from openmore.errors import InputError
+from openmore.types import Reconstruction
+
+
+@pytest.fixture()
+def folder(scene: Reconstruction, tmp_path: Path) -> Path:
+    return scene.save(tmp_path / "scene")
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_several_formats_land_in_the_scenes_exports(folder: Path, capsys) -> None:
+    assert run("export", folder, "--to", "tum,ply, glb,colmap", "--static-only", "--confidence", "10%") == 0
+    written = sorted(path.name for path in (folder / "exports").iterdir())
+    assert written == ["colmap", "scene.glb", "scene.ply", "trajectory.txt"]
+    assert "glb -> " in capsys.readouterr().out
+
+
+def test_the_suffix_of_out_is_enough(folder: Path, tmp_path: Path) -> None:
+    assert run("export", folder, "-o", tmp_path / "a.ply") == 0
+    assert (tmp_path / "a.ply").stat().st_size > 1000
+
+
+def test_one_format_goes_exactly_where_out_says(tmp_path: Path) -> None:
+    assert plan(Path("s"), "colmap", tmp_path / "x") == [("colmap", tmp_path / "x")]
+    assert plan(Path("s"), "usd,rerun", tmp_path) == [
+        ("usd", tmp_path / "scene.usdc"),
+        ("rerun", tmp_path / "scene.rrd"),
+    ]
+    assert plan(Path("s"), "ply,ply", tmp_path) == [("ply", tmp_path / "scene.ply")]
+    with pytest.raises(InputError, match="nothing to export"):
+        plan(Path("s"), None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "fbx"], "unknown export format 'fbx'"),
+        (["-o", "a.fbx"], "cannot tell the export format"),
+        (["--to", "tum", "--static-only"], "--static-only has no effect on tum"),
+        (["--to", "ply", "--confidence", "1000"], "lower the confidence threshold"),
+        (["--to", "ply", "--confidence", "lots"], "neither a threshold"),
+    ],
+)
+def test_mistakes_end_with_one_line(folder: Path, capsys, arguments: list[str], message: str) -> None:
+    assert run("export", folder, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_a_missing_scene_is_named(tmp_path: Path, capsys) -> None:
+    assert run("export", tmp_path / "nowhere", "--to", "ply") == 2
+    assert "nowhere" in capsys.readouterr().err
