@@ -16,6 +16,8 @@ from openmore.errors import OpenMoReError
 VERBS = (
     # one module of openmore.cli each, in the order `--help` shows; each has a `register(app)`
     "reconstruct",
+    "view",
+    "export",
     "weights",
     "doctor",
 )

@@ -1,0 +1,138 @@
+"""What a scene shows at a time, without any window: the accumulated background and each frame's movers.
+
+Choices
+- Frames are read when they are looked at; of each only the pixels that could move are kept, in a cache bounded in
+  bytes. The background is accumulated by a thread from at most `sample` frames and grows while one watches.
+- The background keeps confidence, motion and origin of every point, so that thresholds and colours change at once,
+  without reading frames again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from openmore.export.cloud import CLOUD, VoxelThinner, pick_evenly
+from openmore.export.points import PointOptions, frame_points, pixel_footprint
+from openmore.types import Reconstruction
+
+MAYBE_MOVING = 0.1  # probability from which a pixel is kept as a possible mover; the lowest threshold offered
+_COLLECT = PointOptions(confidence="0%", motion=0.9, motion_margin=0, max_points=2_000_000)
+_POSSIBLE_MOVERS = PointOptions(confidence="0%", motion=MAYBE_MOVING)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the sliders say."""
+
+    confidence: float = 20.0  # percent of the least sure points that are hidden
+    motion: float = 0.5  # probability from which a point is a mover
+    budget: int = 300_000  # points drawn of the background
+    trail: int = 0  # earlier frames whose movers stay visible
+    colour: str = "rgb"  # one of viewer.colours.MODES
+
+
+@dataclass(frozen=True)
+class FrameLayer:
+    """The part of one frame that the viewer keeps."""
+
+    possible_movers: np.ndarray  # [N] CLOUD, motion >= MAYBE_MOVING
+    confidence_percentiles: np.ndarray  # [101]
+    picture: np.ndarray | None  # [h, w, 3] uint8
+
+    @property
+    def nbytes(self) -> int:
+        return self.possible_movers.nbytes + (0 if self.picture is None else self.picture.nbytes)
+
+
+class FrameCache:
+    """Frame layers, read on demand; the least recently seen leave first."""
+
+    def __init__(self, recon: Reconstruction, max_bytes: int = 256_000_000):
+        self.recon, self.max_bytes = recon, max_bytes
+        self._layers: OrderedDict[int, FrameLayer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        return sum(layer.nbytes for layer in self._layers.values())
+
+    def __getitem__(self, number: int) -> FrameLayer:
+        with self._lock:
+            if number not in self._layers:
+                self._layers[number] = self._read(number)
+            self._layers.move_to_end(number)
+            while self.nbytes > self.max_bytes and len(self._layers) > 1:
+                self._layers.popitem(last=False)
+            return self._layers[number]
+
+    def movers(self, number: int, settings: Settings) -> np.ndarray:
+        """[N] CLOUD: what moves in frame `number`, and in the `settings.trail` frames before it."""
+        pieces = []
+        for i in range(max(0, number - settings.trail), number + 1):
+            layer = self[i]
+            cloud = layer.possible_movers
+            sure = cloud["confidence"] >= np.interp(settings.confidence, np.arange(101), layer.confidence_percentiles)
+            pieces.append(cloud[sure & (cloud["motion"] >= settings.motion * 255)])
+        return np.concatenate(pieces)
+
+    def _read(self, number: int) -> FrameLayer:
+        frame = self.recon.frames[number]
+        _, movers = frame_points(frame, number, _POSSIBLE_MOVERS)
+        return FrameLayer(movers, np.percentile(frame.confidence, np.arange(101)), frame.rgb)
+
+
+class Background:
+    """The static world, accumulated from frames spread evenly over the clip."""
+
+    def __init__(self, recon: Reconstruction, sample: int = 100):
+        self.recon = recon
+        count = min(sample, len(recon))
+        self.numbers = np.linspace(0, len(recon) - 1, count).round().astype(int).tolist()
+        self.done = 0  # frames taken in so far
+        self._cloud = np.zeros(0, CLOUD)
+        self._stopped = threading.Event()
+
+    def accumulate(self, changed: Callable[[], None] = lambda: None) -> None:
+        """Take the frames in, calling `changed` after 1, 2, 4, 8, ... frames and at the end."""
+        thinner: VoxelThinner | None = None
+        for done, number in enumerate(_coarse_to_fine(self.numbers), 1):
+            if self._stopped.is_set():
+                return
+            frame = self.recon.frames[number]
+            thinner = thinner or VoxelThinner(pixel_footprint(frame), _COLLECT.max_points)
+            thinner.add(frame_points(frame, number, _COLLECT)[0])
+            self.done = done
+            if done & (done - 1) == 0 or done == len(self.numbers):
+                self._cloud = thinner.result().copy()  # the thinner goes on writing into its own
+                changed()
+
+    def stop(self) -> None:
+        """Ask a running `accumulate` to end after its current frame."""
+        self._stopped.set()
+
+    def points(self, settings: Settings) -> np.ndarray:
+        """[N] CLOUD: the static, sure part within the budget."""
+        cloud = self._cloud
+        static = cloud[cloud["motion"] < settings.motion * 255]
+        if not len(static):
+            return static
+        sure = static["confidence"] >= np.percentile(static["confidence"], settings.confidence)
+        return pick_evenly(static[sure], settings.budget)
+
+
+def _coarse_to_fine(numbers: list[int]) -> list[int]:
+    """The same numbers, so ordered that every beginning is spread over the whole list."""
+    order: list[int] = []
+    step = 1 << max(0, len(numbers) - 1).bit_length()
+    seen: set[int] = set()
+    while step:
+        fresh = [n for n in numbers[::step] if n not in seen]
+        order += fresh
+        seen.update(fresh)
+        step //= 2
+    return order
