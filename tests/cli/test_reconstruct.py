@@ -1,0 +1,153 @@
+"""`openmore reconstruct`: the scene it writes, and one clear line for everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openmore.errors import InputError
+from openmore.pipeline import reconstruct
+from openmore.types import Reconstruction
+
+TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
+
+
+def test_a_folder_becomes_a_scene(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scene"
+    ran = openmore("reconstruct", folder, "-o", out, *TINY)
+    assert ran.code == 0 and "4 frames" in ran.out
+    scene = Reconstruction.load(out)
+    assert len(scene) == 4 and scene.frames[0].shape == (42, 56) and scene.cameras[0].width == 128
+    np.testing.assert_allclose(scene.world_from_cam[0], np.eye(4), atol=1e-12)
+    assert scene.info.weights["name"] == "untrained:tiny"
+    assert "untrained weights: every output is noise" in scene.info.warnings and "untrained" in ran.err
+    assert (out / "preview.png").is_file() and (out / "points.ply").is_file()
+
+
+def test_files_of_a_scene_agree(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY)
+    cameras = json.loads((tmp_path / "s" / "cameras.json").read_text())
+    cameras = cameras["frames"] if isinstance(cameras, dict) else cameras
+    rows = np.loadtxt(tmp_path / "s" / "trajectory.txt", comments="#")
+    for camera, row in zip(cameras, rows):
+        np.testing.assert_allclose(np.array(camera["world_from_cam"])[:3, 3], row[1:4], atol=1e-5)
+        assert camera["width"] == 128 and camera["height"] == 96
+
+
+@pytest.mark.parametrize("mode", ["full", "stream"])
+def test_python_and_command_line_agree(openmore: Callable, folder: Path, tmp_path: Path, mode: str) -> None:
+    openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, "--mode", mode)
+    scene = reconstruct(folder, "untrained:tiny", dtype="fp32", mode=mode)
+    loaded = Reconstruction.load(tmp_path / "s")
+    np.testing.assert_allclose(loaded.world_from_cam, scene.world_from_cam, atol=1e-9)
+    np.testing.assert_array_equal(loaded.depth, scene.depth)
+
+
+def test_one_frame_and_one_image_work(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    ran = openmore("reconstruct", folder / "0.png", "-o", tmp_path / "one", *TINY)
+    assert ran.code == 0 and len(Reconstruction.load(tmp_path / "one")) == 1
+
+
+def test_a_corrupt_picture_is_skipped_and_recorded(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    (folder / "2.png").write_bytes(b"not a picture")
+    assert openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY).code == 0
+    scene = Reconstruction.load(tmp_path / "s")
+    assert len(scene) == 3 and [s["index"] for s in scene.info.skipped] == [2]
+
+
+def broken(tmp_path: Path, kind: str) -> Path:
+    path = tmp_path / kind
+    if kind == "empty":
+        path.mkdir()
+    elif kind == "text.mp4":
+        path.write_text("this is not a video")
+    elif kind == "mixed":
+        path.mkdir()
+        for i, size in enumerate(((64, 48), (80, 48))):
+            Image.new("RGB", size).save(path / f"{i}.png")
+    elif kind == "tiny.png":
+        Image.new("RGB", (1, 1)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text.mp4", "mixed", "tiny.png"])
+def test_bad_sources_end_with_one_line(openmore: Callable, tmp_path: Path, kind: str) -> None:
+    ran = openmore("reconstruct", broken(tmp_path, kind), "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and kind.split(".")[0] in ran.message and "Traceback" not in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--weights", "smal"), 3, "did you mean small"),
+        (("--weights", "vggt-1b"), 3, "not on this machine"),
+        ((*TINY, "--mode", "live"), 2, "not one of full, stream"),
+        ((*TINY, "--mode", "stream", "--window", "0"), 2, "window is 0"),
+        ((*TINY, "--mode", "stream", "--budget-mb", "0.001"), 2, "give at least"),
+        ((*TINY, "--points", "--max-frames", "0"), 2, ""),
+    ],
+)
+def test_bad_options(openmore: Callable, folder: Path, tmp_path: Path, arguments: tuple, code: int, says: str) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "out", *arguments)
+    assert ran.code == code and says in ran.message and not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_without_cuda(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "out", *TINY, "--device", "cuda")
+    assert ran.code == 2 and "--device cpu" in ran.message
+
+
+def test_an_existing_scene_is_replaced_only_when_asked(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scene"
+    assert openmore("reconstruct", folder, "-o", out, *TINY).code == 0
+    ran = openmore("reconstruct", folder, "-o", out, *TINY)
+    assert ran.code == 2 and "--overwrite" in ran.message
+    assert openmore("reconstruct", folder, "-o", out, *TINY, "--overwrite", "--max-frames", "2").code == 0
+    assert len(Reconstruction.load(out)) == 2
+
+
+def test_a_folder_that_is_no_scene_is_never_replaced(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "photos" / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("keep me")
+    ran = openmore("reconstruct", folder, "-o", precious.parent, *TINY, "--overwrite")
+    assert ran.code == 2 and "not a scene folder" in ran.message and precious.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "locked" / "scene", *TINY)
+    assert ran.code == 2 and "read-only" in ran.message
+
+
+def test_a_full_disk_is_one_line(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    monkeypatch.setattr(np, "save", full)
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and "No space left" in ran.message and not (tmp_path / "out").exists()
+
+
+def test_too_many_frames_say_what_would_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openmore.pipeline.available_bytes", lambda _device: 10_000)
+    with pytest.raises(InputError, match=r"use --mode stream, --max-frames \d+, or a smaller --long-side"):
+        reconstruct(folder, "untrained:tiny", dtype="fp32")
+
+
+def test_debug_shows_the_traceback(openmore: Callable, tmp_path: Path) -> None:
+    ran = openmore("--debug", "reconstruct", tmp_path / "missing", "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and "Traceback" in ran.err
