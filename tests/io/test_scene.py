@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from openmore.io.ply import read_ply, write_ply
 from openmore.io.scene import SceneWriter
 from openmore.io.trajectories import read_trajectory
 from openmore.types import FramePrediction, Reconstruction
+from tests.io.disk import largest_file
 from tests.scenes import distance_to_static, make_frame, make_scene
 
 SHAPE, ORIGINAL = (24, 32), (48, 64)
@@ -229,17 +227,6 @@ def test_a_missing_folder_offers_near_names(saved: Path) -> None:
 
 
 # a disk that cannot be written
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes: as good as a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_behind(recon: Reconstruction, tmp_path: Path) -> None:
