@@ -56,7 +56,8 @@ def _record(server, stage: Stage, settings: Settings, budget: int, progress: Pro
     movers = []
     for number in range(len(stage.recon)):
         cloud = pick_evenly(stage.cache.movers(number, settings), budget)
-        movers.append(stage.add_points(f"movers_{number:06d}", cloud, settings.colour, visible=False))
+        spacing = stage.spacing_of(cloud, number)
+        movers.append(stage.add_points(f"movers_{number:06d}", cloud, settings.colour, spacing, visible=False))
         progress("page", number + 1, len(stage.recon))
     recorder = server.get_scene_serializer()
     for number, pause in enumerate(_durations(stage.recon)):

@@ -117,7 +117,7 @@ class SceneView:
             self._trail = gui.add_slider("Trail, frames", 0, min(20, self.frame_count), 1, start.trail)
             self._budget = gui.add_slider("Static points", 10_000, 2_000_000, 10_000, start.budget)
             self._size = gui.add_slider("Point size", 0.2, 5.0, 0.1, 1.0)
-            self._colour = gui.add_dropdown("Colour", MODES, start.colour)
+            self._colour = gui.add_dropdown("Colour", MODES, initial_value=start.colour)
             self._legend = gui.add_image(np.full((1, 1, 3), 255, np.uint8), visible=False)
         with gui.add_folder("View"):
             self._follow = gui.add_checkbox("Follow the camera", False)

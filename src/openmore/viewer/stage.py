@@ -3,7 +3,8 @@
 Choices
 - Point clouds are updated in place when they exist: replacing a node would flash.
 - Positions are sent as float32: half precision is 4 mm at 5 m, visible as bands.
-- The drawn point size is the background's own spacing times the slider, so that scenes of any scale look alike.
+- A point is drawn as large as the pixel it came from, at its distance, times the slider: scenes of any scale look
+  alike, and near movers are not drawn fat.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Stage:
         self.background = Background(recon)
         self.colours = CloudColours(self.cameras)
         self._first = recon.frames[0]
-        self._spacing = pixel_footprint(self._first) * 1.5 or 0.01
-        self._size = 1.0
+        self._spacing = {"static": pixel_footprint(self._first) or 0.01}  # scene units, per part
+        self._size = 1.0  # the slider
+        self.drawn = -1  # frame on show
         self._visible = {"static": True, "movers": True, "path": True, "camera": True, "frusta": False}
         self._nodes: dict[str, Any] = {}
         self._frame = server.scene.add_frame(root, show_axes=False)
@@ -81,8 +83,11 @@ class Stage:
     def draw_frame(self, frame: int, settings: Settings) -> None:
         """Draw the movers and the camera of a frame; past the end the last frame stays."""
         number = min(frame, len(self.recon) - 1)
-        self._draw_points("movers", self.cache.movers(number, settings), settings.colour)
+        movers = self.cache.movers(number, settings)
+        self._spacing["movers"] = self.spacing_of(movers, number)
+        self._draw_points("movers", movers, settings.colour)
         self.draw_camera(number)
+        self.drawn = number
 
     def draw_camera(self, number: int) -> None:
         """Move the current camera to a frame and put its picture in."""
@@ -90,24 +95,32 @@ class Stage:
         node.wxyz, node.position = quaternion_wxyz(camera.world_from_cam), camera.center
         node.image = small(self.cache[number].picture)
 
-    def add_points(self, name: str, cloud: np.ndarray, colour: str, visible: bool) -> Any:
+    def add_points(self, name: str, cloud: np.ndarray, colour: str, spacing: float, visible: bool) -> Any:
         """A new node of points under this scene's root; returns viser's handle."""
         return self.server.scene.add_point_cloud(
             f"{self.root}/{name}",
             np.ascontiguousarray(cloud["xyz"]),
             np.ascontiguousarray(self.colours(cloud, colour)),
-            point_size=self._spacing * self._size,
+            point_size=spacing * self._size,
             point_shape="rounded",
             point_shading="flat",
             precision="float32",
             visible=visible,
         )
 
+    def spacing_of(self, cloud: np.ndarray, number: int) -> float:
+        """Side of a model pixel, scene units, at the cloud's median depth in a frame's camera."""
+        if not len(cloud):
+            return self._spacing["static"]
+        camera = self.cameras[number]
+        depth = (cloud["xyz"] - camera.center) @ camera.world_from_cam[:3, 2]
+        return float(np.median(depth)) / float(camera.K_at(self.recon.info.model_shape)[0, 0])
+
     def set_point_size(self, factor: float) -> None:
         self._size = factor
         for part in ("static", "movers"):
             if part in self._nodes:
-                self._nodes[part].point_size = self._spacing * factor
+                self._nodes[part].point_size = self._spacing[part] * factor
 
     def show_part(self, part: str, visible: bool) -> None:
         """Show or hide static, movers, path, camera or frusta."""
@@ -117,10 +130,11 @@ class Stage:
 
     def _draw_points(self, part: str, cloud: np.ndarray, colour: str) -> None:
         if part not in self._nodes:
-            self._nodes[part] = self.add_points(part, cloud, colour, self._visible[part])
+            self._nodes[part] = self.add_points(part, cloud, colour, self._spacing[part], self._visible[part])
             return
         rgb = np.ascontiguousarray(self.colours(cloud, colour))
         self._nodes[part].points, self._nodes[part].colors = np.ascontiguousarray(cloud["xyz"]), rgb
+        self._nodes[part].point_size = self._spacing[part] * self._size
 
     def _add_path(self) -> None:
         scene, colours = self.server.scene, time_colours(len(self.cameras))
