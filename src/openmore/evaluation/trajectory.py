@@ -1,0 +1,168 @@
+"""Camera trajectories against truth: ATE, RPE-t, RPE-r (Sturm et al. 2012) as the video-pose tables compute them.
+
+Choices
+- Both trajectories are world_from_cam. ATE is the RMSE of the centres after a Umeyama Sim(3) on all of them; both RPEs
+  are RMSEs over consecutive frames of the same aligned trajectory, so RPE-t knows the scale and RPE-r needs nothing.
+- Association: every time of the shorter list takes its nearest in the longer one if within 0.02 s; one to one.
+- A straight-line trajectory leaves the rotation about the line free, but no metric here depends on it: it is measured,
+  where some tools skip the sequence and average over fewer.
+- A truth that does not move has no scale and no direction: DataError. A static estimate (the "no motion" baseline) is
+  measured only on request, because a frozen tracker would otherwise look like a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from openmore.errors import DataError
+from openmore.geometry.alignment import align_points
+
+Alignment = Literal["sim3", "se3", "none"]
+ASSOCIATION_S = 0.02  # seconds; the TUM tools' default
+STATIC = 1e-9  # spread of the centres, relative to their distance from the origin, below which nothing moved
+
+
+@dataclass(frozen=True)
+class TrajectoryErrors:
+    """Errors of one trajectory. Translations in the unit of the truth."""
+
+    ate: float  # RMSE of the centres after alignment
+    rpe_translation: float  # RMSE of the relative translation, consecutive frames
+    rpe_rotation_deg: float  # RMSE of the relative rotation angle, consecutive frames
+    scale: float  # truth unit per estimate unit, from the alignment (1 unless sim3)
+    frames: int  # associated poses
+    truth_rms: float  # RMS distance of the true centres from their mean: what ATE is to be compared with
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def trajectory_errors(
+    estimate: np.ndarray, truth: np.ndarray, *, align: Alignment = "sim3", static_estimate: bool = False
+) -> TrajectoryErrors:
+    """ATE and RPE of `estimate` against `truth`, both world_from_cam [N, 4, 4] of the same N >= 2 frames.
+
+    `static_estimate` allows an estimate that never moves. Raises DataError when the lengths differ, a pose is not
+    finite, or the truth (or the estimate, unless allowed) stands still while an alignment is asked for.
+    """
+    check_poses(estimate, truth)
+    if align != "none":
+        check_moves(truth[:, :3, 3], "ground truth")
+        if not static_estimate:
+            check_moves(estimate[:, :3, 3], "estimate")
+    aligned, scale = align_trajectory(estimate, truth, align)
+    residual = aligned[:, :3, 3] - truth[:, :3, 3]
+    step_error = invert(relative_steps(truth)) @ relative_steps(aligned)
+    centred = truth[:, :3, 3] - truth[:, :3, 3].mean(0)
+    return TrajectoryErrors(
+        ate=rms(np.linalg.norm(residual, axis=-1)),
+        rpe_translation=rms(np.linalg.norm(step_error[:, :3, 3], axis=-1)),
+        rpe_rotation_deg=rms(np.degrees(rotation_angles(step_error[:, :3, :3]))),
+        scale=scale,
+        frames=len(truth),
+        truth_rms=rms(np.linalg.norm(centred, axis=-1)),
+    )
+
+
+def align_trajectory(estimate: np.ndarray, truth: np.ndarray, align: Alignment) -> tuple[np.ndarray, float]:
+    """`estimate` [N, 4, 4] moved onto `truth` by the least-squares fit of the centres, and the scale used."""
+    if align == "none":
+        return estimate, 1.0
+    source, target = torch.from_numpy(estimate[:, :3, 3].copy()), torch.from_numpy(truth[:, :3, 3].copy())
+    fit = align_points(source.double(), target.double(), with_scale=align == "sim3")
+    R, t, scale = fit.R.numpy(), fit.t.numpy(), float(fit.scale)
+    aligned = np.tile(np.eye(4), (len(estimate), 1, 1))
+    aligned[:, :3, :3] = R @ estimate[:, :3, :3]
+    aligned[:, :3, 3] = scale * estimate[:, :3, 3] @ R.T + t
+    return aligned, scale
+
+
+def associate(times_a: np.ndarray, times_b: np.ndarray, tolerance_s: float = ASSOCIATION_S) -> np.ndarray:
+    """Index pairs [M, 2] (into a, into b), ordered by time; each index at most once.
+
+    Raises DataError when fewer than two times agree within `tolerance_s`.
+    """
+    if len(times_b) < len(times_a):
+        return associate(times_b, times_a, tolerance_s)[:, ::-1]
+    order = np.argsort(times_b, kind="stable")
+    sorted_b = times_b[order]
+    right = np.searchsorted(sorted_b, times_a).clip(1, len(sorted_b) - 1) if len(sorted_b) > 1 else np.zeros(0, int)
+    if not len(right):
+        raise DataError(f"a trajectory has {len(sorted_b)} time stamp(s), expected at least 2: check the file")
+    left_is_nearer = np.abs(times_a - sorted_b[right - 1]) <= np.abs(sorted_b[right] - times_a)
+    nearest = np.where(left_is_nearer, right - 1, right)
+    difference = np.abs(sorted_b[nearest] - times_a)
+    # A time of b wanted twice goes to the closer one.
+    taken: dict[int, int] = {}
+    for i in np.argsort(difference, kind="stable"):
+        if difference[i] <= tolerance_s:
+            taken.setdefault(int(nearest[i]), int(i))
+    if len(taken) < 2:
+        raise DataError(no_overlap(times_a, times_b, len(taken), tolerance_s))
+    pairs = np.array([(i, order[j]) for j, i in taken.items()])
+    return pairs[np.argsort(times_a[pairs[:, 0]], kind="stable")]
+
+
+def no_overlap(times_a: np.ndarray, times_b: np.ndarray, found: int, tolerance_s: float) -> str:
+    """The line that says why two trajectories could not be associated."""
+    spans = " and ".join(f"{t.min():.3f}..{t.max():.3f} s" for t in (times_a, times_b))
+    return (
+        f"{found} time stamp(s) agree within {tolerance_s} s, expected at least 2: the trajectories cover {spans}; "
+        "check the clocks or give frame numbers as times in both"
+    )
+
+
+def check_poses(estimate: np.ndarray, truth: np.ndarray) -> None:
+    """Same number of finite poses, at least two; raises DataError."""
+    if len(estimate) != len(truth):
+        raise DataError(
+            f"estimate has {len(estimate)} poses and ground truth {len(truth)}: associate them by time first"
+        )
+    if len(truth) < 2:
+        raise DataError(f"{len(truth)} common pose(s), expected at least 2: give a longer trajectory")
+    for poses, name in ((estimate, "estimate"), (truth, "ground truth")):
+        bad = np.flatnonzero(~np.isfinite(poses).all((-1, -2)))
+        if len(bad):
+            raise DataError(f"{name} pose {bad[0]} is not finite ({len(bad)} such): remove those rows from both files")
+
+
+def check_moves(centers: np.ndarray, name: str) -> None:
+    """Raises DataError when the centres [N, 3] coincide, so that no alignment exists."""
+    spread = np.abs(centers - centers.mean(0)).max()
+    if spread <= STATIC * max(1.0, np.abs(centers).max()):
+        raise DataError(
+            f"the {name} camera does not move (spread {spread:.1e}), so no alignment exists: "
+            "compare rotations, or drift in scene units, instead"
+        )
+
+
+def relative_steps(world_from_cam: np.ndarray) -> np.ndarray:
+    """[N, 4, 4] -> motion from each frame to the next, [N-1, 4, 4], in the earlier camera's axes."""
+    return invert(world_from_cam[:-1]) @ world_from_cam[1:]
+
+
+def invert(b_from_a: np.ndarray) -> np.ndarray:
+    """Inverse of rigid transforms [..., 4, 4]."""
+    out = np.zeros_like(b_from_a)
+    R_t = np.swapaxes(b_from_a[..., :3, :3], -1, -2)
+    out[..., :3, :3] = R_t
+    out[..., :3, 3] = -(R_t @ b_from_a[..., :3, 3:])[..., 0]
+    out[..., 3, 3] = 1
+    return out
+
+
+def rotation_angles(R: np.ndarray) -> np.ndarray:
+    """Angles [...] of rotation matrices [..., 3, 3], radians in [0, pi], accurate at both ends."""
+    vee = np.stack((R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1)
+    trace = np.trace(R, axis1=-2, axis2=-1)
+    return np.arctan2(np.linalg.norm(vee, axis=-1) / 2, (trace - 1) / 2)
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(values))))
