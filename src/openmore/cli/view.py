@@ -1,14 +1,18 @@
-"""`openmore view SCENE...`: the 4D viewer in the browser, or one HTML page that plays by itself."""
+"""`openmore view SCENE...`: the 4D viewer in the browser, or files to look at: a page, a video, a plot."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
+
+if TYPE_CHECKING:
+    from openmore.types import Reconstruction
+    from openmore.viewer.layers import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +23,9 @@ def register(app: typer.Typer) -> None:
 def view(
     scenes: Annotated[list[Path], typer.Argument(help="Scene folders; several stand side by side.")],
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page instead of serving.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Write an mp4: picture, depth, motion, path from above.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a PNG of the camera path.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Trajectory file to compare with in --plot.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to serve on. Default: the first free one from 8080.")] = None,
     share_port: Annotated[
         bool, typer.Option("--share-port", help="Let other machines connect, not only this one.")
@@ -32,22 +39,66 @@ def view(
     from openmore.types import Reconstruction
     from openmore.viewer.layers import Settings
 
-    loaded = [Reconstruction.load(path) for path in scenes]
+    loaded = {name: Reconstruction.load(path) for name, path in zip(labels(scenes), scenes, strict=True)}
     settings = Settings(confidence=confidence, budget=points)
-    if html is not None:
-        if len(loaded) > 1:
-            raise InputError(f"--html holds one scene and {len(loaded)} were given: call it once per scene")
-        from openmore.viewer.page import write_page
+    if truth is not None and plot is None:
+        raise InputError("--truth is drawn by --plot: give --plot OUT.png too")
+    if html or video or plot:
+        write_files(loaded, settings, html, video, plot, truth, overwrite)
+    else:
+        serve(loaded, settings, port, share_port, browser)
 
-        with progress_bar() as progress:
-            write_page(loaded[0], html, settings=settings, overwrite=overwrite, progress=progress)
-        typer.echo(f"page -> {html}")
-        return
+
+def write_files(
+    scenes: dict[str, Reconstruction],
+    settings: Settings,
+    html: Path | None,
+    video: Path | None,
+    plot: Path | None,
+    truth: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write what was asked for, for the one scene given."""
+    if len(scenes) > 1:
+        raise InputError(f"--html, --video and --plot take one scene and {len(scenes)} were given: call once per scene")
+    ((name, scene),) = scenes.items()
+    with progress_bar() as progress:
+        if html:
+            from openmore.viewer.page import write_page
+
+            write_page(scene, html, settings=settings, overwrite=overwrite, progress=progress)
+        if video:
+            from openmore.viewer.preview_video import write_preview_video
+
+            write_preview_video(scene, video, overwrite=overwrite, progress=progress)
+    if plot:
+        _write_plot(name, scene, plot, truth, overwrite)
+    for written in filter(None, (html, video, plot)):
+        typer.echo(f"wrote {written}")
+
+
+def _write_plot(name: str, scene: Reconstruction, plot: Path, truth: Path | None, overwrite: bool) -> None:
+    import numpy as np
+
+    from openmore.export.cameras import frame_times
+    from openmore.io.trajectories import Trajectory, read_trajectory
+    from openmore.viewer.plots import plot_trajectory
+
+    if plot.exists() and not overwrite:
+        raise InputError(f"{plot} exists already: choose another output or pass --overwrite")
+    estimate = Trajectory(np.asarray(frame_times(scene)), scene.world_from_cam)
+    plot_trajectory(plot, estimate, None if truth is None else read_trajectory(truth), name)
+
+
+def serve(
+    scenes: dict[str, Reconstruction], settings: Settings, port: int | None, share_port: bool, browser: bool
+) -> None:
+    """Run the viewer until Ctrl-C."""
     from openmore.viewer.scene_view import SceneView
     from openmore.viewer.server import address, open_server
 
     server = open_server(port, share_port)
-    shown = SceneView(server, dict(zip(labels(scenes), loaded, strict=True)), settings)
+    shown = SceneView(server, scenes, settings)
     typer.echo(f"{address(server)}  (Ctrl-C ends)")
     if browser:
         typer.launch(address(server))

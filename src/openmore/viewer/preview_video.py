@@ -1,0 +1,154 @@
+"""preview.mp4: picture | depth | motion | trajectory from above, frame by frame.
+
+Choices
+- The same colours as the preview sheet: 1/z on one range for the whole clip, movers tinted in vermilion.
+- The last panel draws the static world from above in grey, the camera's path so far along the time colours and its
+  field of view now, and the movers of the frame where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from openmore.errors import InputError
+from openmore.export.colours import time_colours
+from openmore.io.colours import MOVING, ramp
+from openmore.io.preview import inverse_depth, motion_overlay
+from openmore.io.video import write_video
+from openmore.progress import ProgressCallback, silent
+from openmore.types import Camera, Reconstruction
+from openmore.viewer.layers import Background, FrameCache, Settings
+from openmore.viewer.scene_view import native_fps
+
+_SAMPLE = 24  # frames that decide the depth range and draw the map
+_SMOOTH = 2  # the map is drawn this much larger and shrunk: Pillow's lines are not smoothed
+_SETTINGS = Settings(budget=200_000)
+
+
+def write_preview_video(
+    recon: Reconstruction,
+    path: Path,
+    *,
+    height: int = 240,
+    columns: int = 4,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> Path:
+    """Write an mp4 at the scene's own rate. `height`: of one panel; `columns`: 4 is a strip, 2 a square."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already: choose another output or pass --overwrite")
+    return write_video(path, preview_frames(recon, height, columns, progress), native_fps(recon))
+
+
+def preview_frames(
+    recon: Reconstruction, height: int = 240, columns: int = 4, progress: ProgressCallback = silent
+) -> Iterator[np.ndarray]:
+    """[H, W, 3] uint8 pictures, one per frame. Panels without data (rgb, motion) are left out."""
+    if not len(recon):
+        raise InputError("the scene has no frames: nothing to draw")
+    low, high = depth_range(recon)
+    top = TopView(recon, height)
+    for number, frame in enumerate(recon.frames):
+        panels = [] if frame.rgb is None else [frame.rgb]
+        panels.append(ramp((inverse_depth(frame.depth) - low) / max(high - low, 1e-12)))
+        if frame.motion is not None:
+            panels.append(motion_overlay(frame.rgb, frame.motion))
+        yield _grid([*(_at_height(panel, height) for panel in panels), top.draw(number)], columns)
+        progress("video", number + 1, len(recon))
+
+
+def depth_range(recon: Reconstruction) -> tuple[float, float]:
+    """2nd and 98th percentile of 1/z over frames spread over the clip."""
+    chosen = np.unique(np.linspace(0, len(recon) - 1, _SAMPLE).round().astype(int))
+    inverse = np.concatenate([inverse_depth(recon.frames[int(i)].depth)[::4, ::4].ravel() for i in chosen])
+    known = inverse[inverse > 0]
+    low, high = np.percentile(known, (2, 98)) if len(known) else (0.0, 1.0)
+    return float(low), float(high)
+
+
+class TopView:
+    """The scene from above (x to the right, z up the picture), square, in scene units."""
+
+    def __init__(self, recon: Reconstruction, side: int):
+        self.side = side * _SMOOTH
+        self.cameras = recon.cameras
+        self.movers = FrameCache(recon)
+        self.path = np.stack([camera.center[[0, 2]] for camera in self.cameras])
+        self.colours = time_colours(len(self.path))
+        background = Background(recon, sample=_SAMPLE)
+        background.accumulate()
+        ground = background.points(_SETTINGS)["xyz"][:, [0, 2]]
+        self._fit(np.concatenate((self.path, _middle(ground))))
+        self.base = self._draw_ground(ground)
+
+    def draw(self, number: int) -> np.ndarray:
+        """[side, side, 3] uint8 at a frame."""
+        image = Image.fromarray(self.base)
+        draw = ImageDraw.Draw(image)
+        movers = self.movers.movers(number, _SETTINGS)["xyz"][::7, [0, 2]]
+        for x, y in self.pixels(movers).tolist():
+            draw.rectangle((x - 1, y - 1, x + 1, y + 1), fill=_colour(MOVING))
+        track = self._points(self.path[: number + 1])
+        for i in range(len(track) - 1):
+            draw.line((track[i], track[i + 1]), fill=_colour(self.colours[i]), width=2 * _SMOOTH)
+        view = self._points(self._view(self.cameras[number]))
+        draw.line((*view, view[0]), fill=(20, 20, 20), width=_SMOOTH)
+        side = self.side // _SMOOTH
+        return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+    def pixels(self, xz: np.ndarray) -> np.ndarray:
+        """Ground positions [N, 2] -> picture coordinates [N, 2]."""
+        return (xz - self.center) * [self.scale, -self.scale] + self.side / 2
+
+    def _points(self, xz: np.ndarray) -> list[tuple[float, float]]:
+        """The same as a list, as Pillow wants it."""
+        return [(x, y) for x, y in self.pixels(xz).tolist()]
+
+    def _fit(self, xz: np.ndarray) -> None:
+        low, high = xz.min(0), xz.max(0)
+        self.center = (low + high) / 2
+        self.scale = 0.9 * self.side / max(float((high - low).max()), 1e-9)
+
+    def _view(self, camera: Camera) -> np.ndarray:
+        """[3, 2] the triangle of the camera's field of view on the ground."""
+        length = 0.1 * self.side / self.scale
+        half = np.tan(np.arctan(camera.width / 2 / camera.K[0, 0]))
+        corners = np.array([[0, 0, 0], [-half, 0, 1], [half, 0, 1]]) * length
+        return (corners @ camera.world_from_cam[:3, :3].T + camera.center)[:, [0, 2]]
+
+    def _draw_ground(self, xz: np.ndarray) -> np.ndarray:
+        """[side, side, 3] uint8: denser walls darker, on white."""
+        bins = np.arange(self.side + 1)
+        u, v = self.pixels(xz).T
+        count, _, _ = np.histogram2d(v, u, bins=(bins, bins))
+        level = np.log1p(count)
+        top = np.percentile(level[level > 0], 95) if (level > 0).any() else 1.0
+        grey = np.where(count > 0, 190 - 110 * np.clip(level / top, 0, 1), 255)
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+
+
+def _colour(rgb: np.ndarray) -> tuple[int, int, int]:
+    r, g, b = rgb.tolist()
+    return r, g, b
+
+
+def _middle(xz: np.ndarray) -> np.ndarray:
+    """The two corners of the box that holds the middle 96 % of the points, or nothing."""
+    return np.percentile(xz, (2, 98), axis=0) if len(xz) else np.zeros((0, 2))
+
+
+def _at_height(image: np.ndarray, height: int) -> np.ndarray:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _grid(panels: list[np.ndarray], columns: int) -> np.ndarray:
+    """Panels of one height in rows; a short row is filled up with white on the right."""
+    rows = [np.concatenate(panels[i : i + columns], 1) for i in range(0, len(panels), columns)]
+    width = max(row.shape[1] for row in rows)
+    filled = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(filled, 0)
