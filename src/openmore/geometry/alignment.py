@@ -21,8 +21,9 @@ class Similarity(NamedTuple):
 
 
 def align_points(source: Tensor, target: Tensor, with_scale: bool = True, weights: Tensor | None = None) -> Similarity:
-    """Least-squares similarity from `source` to `target`, both [..., N, 3]; weights [..., N], default equal.
+    """Least-squares similarity from `source` to `target`, both [..., N, 3].
 
+    `weights` [..., N] are at least 0 with a positive sum; default equal.
     Coinciding source points give scale 1 (nothing can be said). The caller checks for degenerate shapes (all points
     on a line leave a rotation about it free).
     """
@@ -34,10 +35,12 @@ def align_points(source: Tensor, target: Tensor, with_scale: bool = True, weight
     sign = torch.ones_like(D)
     sign[..., 2] = torch.where(torch.linalg.det(U @ Vh) < 0, -1.0, 1.0)
     R = (U * sign[..., None, :]) @ Vh
-    variance = (w * s * s).sum((-1, -2))
-    scale = torch.ones_like(variance)
+    scale = torch.ones_like(D[..., 0])
     if with_scale:
-        spread = variance > torch.finfo(variance.dtype).tiny
-        scale = torch.where(spread, (D * sign).sum(-1) / variance.clamp_min(torch.finfo(variance.dtype).tiny), scale)
+        variance = (w * s * s).sum((-1, -2))
+        # Equal points differ from their own mean by rounding, which must not pass for a spread.
+        rounding = 16 * torch.finfo(w.dtype).eps
+        spread = variance > rounding**2 * (w * source * source).sum((-1, -2))
+        scale = torch.where(spread, (D * sign).sum(-1) / torch.where(spread, variance, scale), scale)
     translation = mean_t - scale[..., None] * (R @ mean_s[..., None]).squeeze(-1)
     return Similarity(scale, R, translation)
