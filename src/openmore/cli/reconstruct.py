@@ -68,11 +68,14 @@ def reconstruct(
 
 def require_free(out: Path, overwrite: bool) -> None:
     """Fail before the work, not after it."""
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
-    parent = next(p for p in (out, *out.absolute().parents) if p.exists())
     import os
 
+    from openmore.io.scene_writer import require_scene
+
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
+    require_scene(out)
+    parent = next(p for p in (out, *out.absolute().parents) if p.exists())
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write {out}: {parent} is read-only")
 
