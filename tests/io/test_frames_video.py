@@ -156,3 +156,34 @@ def test_an_address_that_does_not_answer(url: str) -> None:
 def test_a_camera_that_is_not_there() -> None:
     with pytest.raises(InputError, match="camera 97 cannot be opened"):
         frames(97)
+
+
+class TwoFrames:
+    """What OpenCV hands out for a camera that is unplugged after two frames."""
+
+    def __init__(self, number: int):
+        self.left = 2
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, prop: int) -> float:
+        import cv2
+
+        return {cv2.CAP_PROP_FRAME_WIDTH: 64.0, cv2.CAP_PROP_FRAME_HEIGHT: 48.0, cv2.CAP_PROP_FPS: 0.0}[prop]
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, picture(2 - self.left)[..., ::-1]) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_is_read_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.VideoCapture", TwoFrames)
+    with open_video(0) as reader:
+        assert reader.info.is_live and (reader.info.shape, reader.info.fps) == (SHAPE, None)
+    found = list(frames("0"))
+    assert [f.index for f in found] == [0, 1] and found[0].time_s <= found[1].time_s
+    assert np.array_equal(found[1].image, picture(2))

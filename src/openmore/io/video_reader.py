@@ -1,7 +1,7 @@
-"""Video files, network streams and cameras, decoded one frame at a time.
+"""Video files and network streams, decoded one frame at a time.
 
 Choices
-- PyAV for files and URLs: true time stamps, exact frame numbers, cut-off and damaged files. OpenCV for camera numbers.
+- PyAV: true time stamps, exact frame numbers, cut-off and damaged files.
 - The rotation a phone writes into the file is applied (PyAV leaves that to us).
 - A frame's number is its rank among the time stamps of all packets read so far, so a lost frame keeps its number and
   is reported under it. Formats without presentation times (AVI, raw streams) are counted instead: their n-th frame
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from openmore.errors import InputError
+from openmore.io.camera_reader import CameraReader
 from openmore.io.source import DamagedFrame, EndedEarly, Frame, LazyFrame, SourceInfo, check_usable
 
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "lrc"})  # FFmpeg plays plain text as a terminal recording
@@ -159,48 +159,6 @@ class VideoReader:
             (h, w), (first_h, first_w) = image.shape[:2], self._shape
             raise DamagedFrame(f"its size changed from {first_w}x{first_h} to {w}x{h}")
         return Frame(index, time_s, image, name)
-
-
-class CameraReader:
-    """A camera of this machine by number (0 is the first)."""
-
-    def __init__(self, number: int):
-        import cv2
-
-        self.label = f"camera {number}"
-        self._capture = cv2.VideoCapture(number)
-        if not self._capture.isOpened():
-            raise InputError(f"camera {number} cannot be opened: connect one, or give another number, a file or a URL")
-
-    def __enter__(self) -> CameraReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._capture.release()
-
-    @property
-    def info(self) -> SourceInfo:
-        import cv2
-
-        width, height, fps = (
-            self._capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
-        )
-        return SourceInfo("camera", None, (int(height), int(width)), fps or None)
-
-    def read(self) -> Iterator[LazyFrame]:
-        """Frames as the camera gives them, stamped on arrival; ends when the camera is unplugged."""
-        started, index = time.monotonic(), 0
-        while True:
-            good, bgr = self._capture.read()
-            if not good:
-                return
-            time_s, name = time.monotonic() - started, f"{self.label}#{index}"
-            frame = Frame(index, time_s, np.ascontiguousarray(bgr[..., ::-1]), name)
-            yield LazyFrame(index, time_s, name, lambda frame=frame: frame)
-            index += 1
 
 
 def upright(picture: Any) -> np.ndarray:
