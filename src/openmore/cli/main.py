@@ -18,6 +18,7 @@ VERBS = (
     "reconstruct",
     "view",
     "export",
+    "attention",
     "weights",
     "doctor",
 )
