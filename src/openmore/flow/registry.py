@@ -8,13 +8,22 @@ from openmore.errors import ConfigError
 from openmore.flow.base import FlowEstimator
 from openmore.flow.dis import DISFlow
 
-NAMES = ("dis", "dis-ultrafast", "dis-fast", "dis-medium")
+NAMES = ("dis", "dis-ultrafast", "dis-fast", "dis-medium", "sea-raft-s", "sea-raft-m", "sea-raft-l")
 
 
 def get_flow(name: str = "dis", **options: Any) -> FlowEstimator:
-    """The backend called `name`; `options` go to its constructor. Raises ConfigError listing the names."""
-    if name == "dis":
+    """The backend called `name`; `options` go to its constructor.
+
+    "sea-raft-m:FILE" loads a weights file; "sea-raft-m:untrained" is random. Raises ConfigError listing the names,
+    CheckpointError for weights that cannot be had.
+    """
+    kind, _, weights = name.partition(":")
+    if kind not in NAMES or (weights and not kind.startswith("sea-raft")):
+        raise ConfigError(f"flow backend {name!r} is unknown: choose one of {', '.join(NAMES)} (sea-raft-m:FILE)")
+    if kind == "dis":
         return DISFlow(**options)
-    if name.startswith("dis-"):
-        return DISFlow(name.removeprefix("dis-"), **options)
-    raise ConfigError(f"flow backend {name!r} is unknown: choose one of {', '.join(NAMES)}")
+    if kind.startswith("dis-"):
+        return DISFlow(kind.removeprefix("dis-"), **options)
+    from openmore.flow.sea_raft.estimator import SEARaftFlow
+
+    return SEARaftFlow(kind.removeprefix("sea-raft-"), weights or None, **options)
