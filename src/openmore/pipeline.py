@@ -22,6 +22,7 @@ import torch
 
 from openmore.errors import ConfigError, InputError
 from openmore.io.frames import Frame, frames
+from openmore.io.selection import Position
 from openmore.io.sizing import Sizing
 from openmore.model.estimate import available_bytes, estimate_full, most_frames
 from openmore.model.more import MoRe
@@ -37,13 +38,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Options:
-    """Everything that can be chosen about a reconstruction. Units: seconds, pixels, frames."""
+    """Everything that can be chosen about a reconstruction. Units: pixels, frames; positions as in io.selection."""
 
     mode: Literal["full", "stream"] = "full"
     fps: float | None = None  # sample the source at this rate
     stride: int = 1
-    start: float | None = None  # seconds
-    end: float | None = None
+    start: Position | None = None  # frame number (120, "120") or time (4.0, "4s", "1:30")
+    end: Position | None = None  # exclusive
     max_frames: int | None = None
     long_side: int | None = None  # default: what the weights were trained at
     points: bool = False  # also run the point head
@@ -123,7 +124,7 @@ def sized_frames(source: Any, model: MoRe, options: Options, skipped: list[dict[
         max_frames=options.max_frames,
         on_skip=on_skip,
     ):
-        sizing = sizing or Sizing.fit(frame.image.shape[:2], long_side, model.config.patch_size)
+        sizing = sizing or Sizing.fit(frame.original_shape, long_side, model.config.patch_size)
         yield frame, sizing.apply(frame.image), sizing
 
 

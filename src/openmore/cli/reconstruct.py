@@ -23,8 +23,8 @@ def reconstruct(
     mode: Annotated[str, typer.Option(help="full: the whole clip at once; stream: frame by frame.")] = "full",
     fps: Annotated[float | None, typer.Option(help="Sample the source at this rate.")] = None,
     stride: Annotated[int, typer.Option(help="Use every n-th frame.")] = 1,
-    start: Annotated[float | None, typer.Option(help="Seconds from the beginning.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds from the beginning.")] = None,
+    start: Annotated[str | None, typer.Option(help="First frame: a number (120) or a time (4s, 1:30).")] = None,
+    end: Annotated[str | None, typer.Option(help="Where to stop, exclusive: a number or a time.")] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop after this many frames.")] = None,
     long_side: Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")] = None,
     points: Annotated[bool, typer.Option("--points", help="Also run the point head.")] = False,
@@ -105,12 +105,17 @@ def announce(source: str, model: Any, options: Any) -> None:
 
 def planned_frames(info: Any, options: Any) -> int:
     """How many frames the options select, as far as the source says."""
-    count = info.frame_count
-    if info.fps:
-        begin, stop = options.start or 0.0, options.end if options.end is not None else count / info.fps
-        seconds = max(0.0, min(stop, count / info.fps) - begin)
-        count = round(seconds * min(options.fps or info.fps, info.fps))
-    count = -(-count // options.stride)
+    from openmore.io.selection import parse_position
+
+    rate = info.fps or 30.0  # pictures have no clock; the reader counts 30 a second too
+
+    def frame_number(position: Any, default: float) -> float:
+        parsed = parse_position(position)
+        return default if parsed is None else parsed * (1.0 if isinstance(parsed, int) else rate)
+
+    stop = min(frame_number(options.end, info.frame_count), info.frame_count)
+    count = max(0.0, stop - frame_number(options.start, 0.0)) * min(1.0, (options.fps or rate) / rate)
+    count = -(-round(count) // options.stride)
     return max(1, min(count, options.max_frames or count))
 
 

@@ -177,10 +177,10 @@ class StreamingSession:
             self._lock.release()
 
     def _sizing_of(self, group: Sequence[Frame]) -> Sizing:
-        shapes = {frame.image.shape[:2] for frame in group}
+        shapes = {frame.original_shape for frame in group}
         expected = self.sizing.original_shape if self.sizing else next(iter(shapes))
-        if shapes != {tuple(expected)}:
-            found = ", ".join(f"{w}x{h}" for h, w in sorted(shapes - {tuple(expected)}))
+        if shapes != {expected}:
+            found = ", ".join(f"{w}x{h}" for h, w in sorted(shapes - {expected}))
             raise StreamError(
                 f"frame {self.frames_seen} is {found}, the stream began with {expected[1]}x{expected[0]}: "
                 "reset() before changing the size"
