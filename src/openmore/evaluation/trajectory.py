@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from openmore.errors import DataError
+from openmore.evaluation.poses import invert, relative_steps, rms, rotation_angles
 from openmore.geometry.alignment import align_points
 
 Alignment = Literal["sim3", "se3", "none"]
@@ -139,30 +140,3 @@ def check_moves(centers: np.ndarray, name: str) -> None:
             f"the {name} camera does not move (spread {spread:.1e}), so no alignment exists: "
             "compare rotations, or drift in scene units, instead"
         )
-
-
-def relative_steps(world_from_cam: np.ndarray) -> np.ndarray:
-    """[N, 4, 4] -> motion from each frame to the next, [N-1, 4, 4], in the earlier camera's axes."""
-    return invert(world_from_cam[:-1]) @ world_from_cam[1:]
-
-
-def invert(b_from_a: np.ndarray) -> np.ndarray:
-    """Inverse of rigid transforms [..., 4, 4]."""
-    out = np.zeros_like(b_from_a)
-    R_t = np.swapaxes(b_from_a[..., :3, :3], -1, -2)
-    out[..., :3, :3] = R_t
-    out[..., :3, 3] = -(R_t @ b_from_a[..., :3, 3:])[..., 0]
-    out[..., 3, 3] = 1
-    return out
-
-
-def rotation_angles(R: np.ndarray) -> np.ndarray:
-    """Angles [...] of rotation matrices [..., 3, 3], radians in [0, pi], accurate at both ends."""
-    vee = np.stack((R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]), -1)
-    trace = np.trace(R, axis1=-2, axis2=-1)
-    return np.arctan2(np.linalg.norm(vee, axis=-1) / 2, (trace - 1) / 2)
-
-
-def rms(values: np.ndarray) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.mean(np.square(values))))
