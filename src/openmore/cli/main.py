@@ -19,6 +19,7 @@ VERBS = (
     "view",
     "export",
     "attention",
+    "evaluate",
     "weights",
     "doctor",
 )
