@@ -47,7 +47,7 @@ def duplicate_in_frame(block: Block, d: Tensor, k: Tensor, v: Tensor) -> tuple[T
     Returns the new d and the query and keys it used (for attention read-outs). Special tokens sit at position
     (0, 0), so the duplicate's query and key need no rotation.
     """
-    q, own_k, own_v = block.open(d)
+    q, own_k, own_v = (x.to(k.dtype) for x in block.open(d))  # a cache may be coarser than the weights
     keys = torch.cat((own_k, k[..., 1:, :]), -2)
     values = torch.cat((own_v, v[..., 1:, :]), -2)
     return block.close(d, F.scaled_dot_product_attention(q, keys, values)), q, keys
@@ -58,4 +58,4 @@ def duplicate_across_frames(block: Block, d: Tensor, k: Tensor, v: Tensor) -> Te
     B = k.shape[0]
     together = d.view(B, -1, d.shape[-1])
     q, _, _ = block.open(together)
-    return block.close(together, F.scaled_dot_product_attention(q, k, v)).view_as(d)
+    return block.close(together, F.scaled_dot_product_attention(q.to(k.dtype), k, v)).view_as(d)

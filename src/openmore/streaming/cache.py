@@ -74,8 +74,9 @@ class TokenStore:
         """Keep the first `tokens_of[frame]` tokens of each frame; frames not named are dropped."""
         for frame, slots in list(self.slots.items()):
             left = tokens_of.get(frame, 0)
-            self.free += slots[left:]
-            self.slots[frame] = slots[:left]
+            if left < len(slots):
+                self.free += slots[left:]
+                self.slots[frame] = slots[:left]
             if not left:
                 del self.slots[frame]
 
@@ -115,11 +116,11 @@ class TokenStore:
         return sum(x.numel() * x.element_size() for x in (*self.k, *self.v))
 
     def _allot(self, frame: int, tokens: int) -> None:
+        fresh = max(tokens - len(self.free), 0)
+        self.reserve(self.used + fresh)  # first: when memory runs out, nothing has been handed out yet
         reused, self.free = self.free[:tokens], self.free[tokens:]
-        fresh = list(range(self.used, self.used + tokens - len(reused)))
-        self.used += len(fresh)
-        self.reserve(self.used)
-        self.slots[frame] = reused + fresh
+        self.slots[frame] = [*reused, *range(self.used, self.used + fresh)]
+        self.used += fresh
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` slots, at least half as many again as there were when growing."""
@@ -128,9 +129,9 @@ class TokenStore:
         capacity = max(tokens, self.capacity + self.capacity // 2)
         for tensors in (self.k, self.v):
             for i, old in enumerate(tensors):
-                new = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
-                new[:, :, : self.capacity] = old
-                tensors[i] = new
+                if old.shape[2] < capacity:  # some have grown already if an earlier attempt ran out of memory
+                    tensors[i] = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
+                    tensors[i][:, :, : old.shape[2]] = old
         self.capacity = capacity
 
 

@@ -9,6 +9,7 @@ frames are never dropped: frame 0 defines the world.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -41,9 +42,8 @@ def _require_positive(**values: int) -> None:
 
 
 def _recent(whole: tuple[int, ...], n: int, anchors: int) -> tuple[int, ...]:
-    """The anchors and the last `n` of the rest's union, ascending, without duplicates."""
-    recent = whole[len(whole) - n :] if n else ()
-    return tuple(sorted({*(i for i in whole if i < anchors), *recent}))
+    """The anchors and the last `n` frames, ascending, without duplicates."""
+    return tuple(sorted({*(i for i in whole if i < anchors), *whole[-n:]}))
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ class Budget:
 
     mb: float
     anchors: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(anchors=self.anchors)
+        if not 0 < self.mb < math.inf:
+            raise ConfigError(f"a cache budget of {self.mb} MB is not a size: give megabytes above 0")
 
     def resolve(self, frame_bytes: int) -> Window:
         """Raises ConfigError saying the minimum when anchors, one past frame and the current one do not fit."""

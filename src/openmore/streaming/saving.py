@@ -59,9 +59,10 @@ def load_stream(model: MoRe, options: StreamOptions, path: Path) -> tuple[Tensor
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {})[HEADER])
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        height, width = header["original_shape"]
+        sizing = Sizing.fit((height, width), header["long_side"], model.config.patch_size)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StreamError(f"{path} is not a saved stream: {error}") from error
-    sizing = Sizing.fit(tuple(header["original_shape"]), header["long_side"], model.config.patch_size)
     stream = TensorStream(model, sizing.model_shape, options)
     for key, value in {"version": VERSION, **_identity(stream)}.items():
         if header.get(key) != value:

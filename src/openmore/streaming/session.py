@@ -79,20 +79,26 @@ class StreamingSession:
             self._warn("these weights were trained with full attention: streaming them is off their training")
         self._lock = threading.Lock()
         self.closed = False
-        self.reset()
+        self._forget()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Forget everything: the next frame begins a new video, of any size."""
+        with self._alone():
+            self._forget()
+
+    def close(self) -> None:
+        """Free the cache, at once or when the frame being pushed is done. Frames pushed later are refused."""
+        self.closed = True
+        if self._lock.acquire(blocking=False):
+            self._forget()
+            self._lock.release()
+
+    def _forget(self) -> None:
         self.sizing: Sizing | None = None
         self.stream: TensorStream | None = None
         self._world_from_first: Tensor | None = None
-
-    def close(self) -> None:
-        """Free the cache. Frames pushed later are refused."""
-        self.reset()
-        self.closed = True
 
     def __enter__(self) -> StreamingSession:
         return self
@@ -123,13 +129,15 @@ class StreamingSession:
 
     def push_many(self, frames: Sequence[Frame | np.ndarray | Tensor]) -> list[FramePrediction]:
         """Frames that arrived together; each sees the past and the group up to itself, as if pushed one by one."""
+        if not frames:
+            return []
         with self._alone():
             group = [as_frame(frame, self.frames_seen + i) for i, frame in enumerate(frames)]
             sizing = self._sizing_of(group)
             pictures = [sizing.apply(frame.image) for frame in group]
-            if self.stream is None:
-                self.stream, self.sizing = TensorStream(self.model, sizing.model_shape, self.options), sizing
-            raw = self.stream.step(to_images(pictures))
+            stream = self.stream or TensorStream(self.model, sizing.model_shape, self.options)
+            raw = stream.step(to_images(pictures))
+            self.stream, self.sizing = stream, sizing
             if self._world_from_first is None:
                 self._world_from_first = raw_world_from_cam(raw.pose_codes[-1][0, 0])
             return to_predictions(raw, group, pictures, sizing, self._world_from_first)
@@ -167,13 +175,15 @@ class StreamingSession:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if self.closed:
-            raise StreamError("this session is closed: open a new one")
         if not self._lock.acquire(blocking=False):
             raise StreamError("another thread is using this session: one producer per session")
         try:
+            if self.closed:
+                raise StreamError("this session is closed: open a new one")
             yield
         finally:
+            if self.closed:  # meanwhile
+                self._forget()
             self._lock.release()
 
     def _sizing_of(self, group: Sequence[Frame]) -> Sizing:
@@ -195,12 +205,17 @@ class StreamingSession:
 def as_frame(frame: Frame | np.ndarray | Tensor, position: int) -> Frame:
     """Any accepted kind of frame as a Frame. Raises StreamError in one line."""
     if isinstance(frame, Frame):
+        _require_picture(frame.image, position)
         return frame
     if isinstance(frame, Tensor):
         if frame.dim() != 3 or frame.shape[0] != 3 or not bool(torch.isfinite(frame).all()):
             raise StreamError(f"frame {position}: expected a finite tensor [3, H, W] in 0..1, got {list(frame.shape)}")
         frame = (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     array = np.asarray(frame)
+    _require_picture(array, position)
+    return Frame(position, float(position), array, f"frame {position}")
+
+
+def _require_picture(array: np.ndarray, position: int) -> None:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise StreamError(f"frame {position}: expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")
-    return Frame(position, float(position), array, f"frame {position}")

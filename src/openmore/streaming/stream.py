@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from openmore.errors import ConfigError, StreamError
+from openmore.model.estimate import available_bytes
 from openmore.model.more import MoRe, Prepared, RawOutput
 from openmore.streaming.cache import StreamCache, frame_bytes
 from openmore.streaming.policy import Budget, KeepAll, Kept, Policy
@@ -44,12 +45,15 @@ class TensorStream:
         if options.iterations is not None and not 1 <= options.iterations <= model.config.camera_iterations:
             raise ConfigError(f"iterations is {options.iterations}, expected 1..{model.config.camera_iterations}")
         self.model, self.shape, self.options = model, shape, options
-        self.prepared: Prepared = model.prepare(shape)
+        with torch.no_grad():
+            self.prepared: Prepared = model.prepare(shape)
         self.frames_seen = 0
         P = model.config.tokens_per_frame(shape)
         dtype = options.cache_dtype or backbone_dtype(model)
-        self.policy = resolve(options, frame_bytes(model.config, P, dtype, options.refinable, options.batch))
+        per_frame = frame_bytes(model.config, P, dtype, options.refinable, options.batch)
+        self.policy = resolve(options, per_frame)
         frames, specials = self.policy.most() or (GROWTH, 0)
+        require_room(frames * per_frame, frames, model.device)
         self.cache = StreamCache(
             model.config,
             P,
@@ -63,13 +67,16 @@ class TensorStream:
         )
 
     def step(self, images: Tensor, outputs: Collection[str] | None = None) -> RawOutput:
-        """Process new frames [B, G, 3, H, W] (RGB 0..1, arriving together). Raises StreamError, state intact."""
+        """Process new frames [B, G, 3, H, W] (RGB 0..1, arriving together). Raises StreamError, state intact.
+
+        outputs: heads to run for these frames beside the camera head (default: as opened).
+        """
         self._check(images)
         if images.shape[1] > 1 and not self._drops_nothing(images.shape[1]):
             return join([self.step(images[:, g : g + 1], outputs) for g in range(images.shape[1])])
         before = self.cache.held
-        self.cache.begin(range(self.frames_seen, self.frames_seen + images.shape[1]))
         try:
+            self.cache.begin(range(self.frames_seen, self.frames_seen + images.shape[1]))
             raw = self._run(images, outputs)
         except BaseException:
             self.cache.end(before)  # new tokens only went into unused slots: dropping them restores the state
@@ -79,11 +86,13 @@ class TensorStream:
         return raw
 
     def _run(self, images: Tensor, outputs: Collection[str] | None) -> RawOutput:
+        wanted = self.options.outputs if outputs is None else outputs
         with torch.inference_mode():
             return self.model.run(
                 images.to(self.model.device),
                 self.cache,
-                outputs=self.options.outputs if outputs is None else outputs,
+                # The camera head always runs: later frames attend to this frame's camera keys.
+                outputs=None if wanted is None else {"camera", *wanted},
                 first=self.frames_seen == 0,
                 iterations=self.options.iterations,
                 prepared=self.prepared,
@@ -127,6 +136,16 @@ def resolve(options: StreamOptions, bytes_per_frame: int) -> Policy:
     return policy.resolve(bytes_per_frame) if isinstance(policy, Budget) else policy
 
 
+def require_room(needed: int, frames: int, device: torch.device) -> None:
+    """Raise ConfigError when a cache of `needed` bytes for `frames` frames cannot be had."""
+    available = available_bytes(device)
+    if needed > available:
+        raise ConfigError(
+            f"a cache of {frames} frames needs {needed / 1e9:.1f} GB here and {available / 1e9:.1f} GB are free: "
+            "choose a smaller window or a budget"
+        )
+
+
 def backbone_dtype(model: MoRe) -> torch.dtype:
     """Dtype of the backbone's matrices, hence of values and cached keys."""
     return model.aggregator.global_blocks[0].attn.qkv.weight.dtype  # type: ignore[union-attr, return-value]
@@ -135,10 +154,15 @@ def backbone_dtype(model: MoRe) -> torch.dtype:
 def join(parts: list[RawOutput]) -> RawOutput:
     """Outputs of consecutive steps as one output over their frames."""
 
-    def cat(name: str) -> Tensor | None:
-        values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else torch.cat(values, 1)
+    def cat(values: list[Tensor | None]) -> Tensor | None:
+        present = [value for value in values if value is not None]
+        return torch.cat(present, 1) if present else None
 
-    codes = [torch.cat(stage, 1) for stage in zip(*(part.pose_codes for part in parts))]
-    maps = ("depth", "depth_conf", "points", "points_conf", "motion_logits")
-    return RawOutput(pose_codes=codes, **{name: cat(name) for name in maps})
+    return RawOutput(
+        pose_codes=[torch.cat(stage, 1) for stage in zip(*(part.pose_codes for part in parts))],
+        depth=cat([part.depth for part in parts]),
+        depth_conf=cat([part.depth_conf for part in parts]),
+        points=cat([part.points for part in parts]),
+        points_conf=cat([part.points_conf for part in parts]),
+        motion_logits=cat([part.motion_logits for part in parts]),
+    )
