@@ -1,0 +1,72 @@
+"""What is drawn for every step: length, interval and size of the clips, and the seeds of everything random.
+
+Choices
+- A plan is a function of (settings, step, micro step) alone, the same on every rank: step times are even, nothing has
+  to be saved to resume, and any step can be drawn again.
+- Clips are numbered: no clip of any rank, micro step or step has the number of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from openmore.training.config import DataConfig
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One micro step, for all ranks."""
+
+    step: int
+    micro: int  # number of the batch within the optimiser step
+    frames: int  # S
+    interval: int  # frames of the sequence per frame of the clip
+    shape: tuple[int, int]  # (H, W), multiples of the patch size
+    clips: int  # B per rank
+    coin: float  # 0..1, for mixed passes
+    seed: int  # for draws inside the pass
+    first_clip: int  # number of rank 0's first clip; rank r starts `clips * r` later
+    difficulty: float  # 0..1
+
+    def clip_numbers(self, rank: int) -> range:
+        """The numbers of one rank's clips."""
+        start = self.first_clip + rank * self.clips
+        return range(start, start + self.clips)
+
+
+def plan_step(config: DataConfig, patch: int, step: int, micro: int, accumulate: int, world: int) -> StepPlan:
+    """Draw micro step `micro` of `step` for a network with patches of `patch` pixels."""
+    rng = np.random.default_rng((config.seed, step, micro))
+    frames = int(rng.integers(config.frames[0], config.frames[1] + 1))
+    interval = int(rng.integers(config.interval[0], config.interval[1] + 1))
+    shape = draw_shape(config, patch, rng)
+    clips = clips_per_rank(config, frames)
+    most = clips_per_rank(config, config.frames[0])  # clip numbers are spaced for the largest batch
+    return StepPlan(
+        step=step,
+        micro=micro,
+        frames=frames,
+        interval=interval,
+        shape=shape,
+        clips=clips,
+        coin=float(rng.random()),
+        seed=int(rng.integers(2**31)),
+        first_clip=(step * accumulate + micro) * world * most,
+        difficulty=min(step / config.difficulty_steps, 1.0) if config.difficulty_steps else 1.0,
+    )
+
+
+def clips_per_rank(config: DataConfig, frames: int) -> int:
+    """B: as many clips as the image budget holds, at least one."""
+    return min(max(1, config.images_per_rank // frames), config.max_clips)
+
+
+def draw_shape(config: DataConfig, patch: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Landscape size on the patch grid: long side fixed, short side aspect * long side * U(short_scale)."""
+    long_side = max(round(config.long_side / patch), 1) * patch
+    aspect = config.aspects[int(rng.integers(len(config.aspects)))]
+    short = long_side * aspect * rng.uniform(*config.short_scale)
+    low = min(-(-config.min_short_side // patch) * patch, long_side)
+    return int(np.clip(round(short / patch) * patch, low, long_side)), long_side

@@ -1,0 +1,111 @@
+"""Where batches come from.
+
+Choices
+- A source keeps no state: the same plan gives the same clips, whichever process asks and however often. That is what
+  makes resuming exact.
+- Work is in two halves: `prepare` runs in a loader process and returns something small enough to send, `finish` runs
+  in the training process and may use its device (the synthetic world is described by workers, rendered by the GPU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from openmore.data.synthetic import Recipe, SyntheticBatch, describe, render_batch
+from openmore.data.synthetic.scene import Scene
+from openmore.errors import ConfigError
+from openmore.training.batch import Batch
+from openmore.training.config import DataConfig, TrainConfig
+from openmore.training.plan import StepPlan, plan_step
+
+# Seeds below this are for validation, tests and examples; training never draws them.
+FIRST_TRAINING_SEED = 1_000_000
+SEED_STRIDE = 10**12  # between data.seed and data.seed + 1
+
+
+class Source(Protocol):
+    """Turns plans into batches."""
+
+    def prepare(self, plan: StepPlan, rank: int) -> Any:
+        """The half that runs in a loader process: what one rank needs for one micro step."""
+        ...
+
+    def finish(self, prepared: Any, device: torch.device) -> Batch:
+        """The half that runs in the training process."""
+        ...
+
+
+class SyntheticSource:
+    """The synthetic 4D world, a new clip every time."""
+
+    def __init__(self, config: DataConfig, on_device: bool):
+        self.config, self.on_device = config, on_device
+
+    def prepare(self, plan: StepPlan, rank: int) -> list[Scene] | Batch:
+        """Described scenes, or rendered clips when the training device does not render."""
+        first = FIRST_TRAINING_SEED + SEED_STRIDE * self.config.seed
+        scenes = [describe(first + clip, self._recipe(plan)) for clip in plan.clip_numbers(rank)]
+        return scenes if self.on_device else self._render(scenes, torch.device("cpu"))
+
+    def finish(self, prepared: list[Scene] | Batch, device: torch.device) -> Batch:
+        """Render, or move what a worker rendered."""
+        return prepared.to(device) if isinstance(prepared, Batch) else self._render(prepared, device)
+
+    def _recipe(self, plan: StepPlan) -> Recipe:
+        """Difficulty slows cameras and movers down and clears the scene; it never changes what is drawn first."""
+        full = Recipe(frames=plan.frames, shape=plan.shape, intervals=(plan.interval, plan.interval))
+        if plan.difficulty >= 1:
+            return full
+        speed = 0.25 + 0.75 * plan.difficulty
+        movers = round(full.movers[1] * plan.difficulty)
+        return replace(full, camera_speed=speed, mover_speed=speed, movers=(0, movers))
+
+    def _render(self, scenes: list[Scene], device: torch.device) -> Batch:
+        return from_synthetic(render_batch(scenes, device, self.config.textures))
+
+
+def from_synthetic(made: SyntheticBatch) -> Batch:
+    """The fields that training uses."""
+    return Batch(made.images, made.depth, made.valid, made.K, made.world_from_cam, made.motion, made.names)
+
+
+def make_source(config: DataConfig, device: torch.device) -> Source:
+    """The source a configuration names. Raises ConfigError for one there is not."""
+    if config.source == "synthetic":
+        on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
+        return SyntheticSource(config, on_device)
+    raise ConfigError(f"data.source={config.source}: expected synthetic")
+
+
+class Plans(Dataset[tuple[StepPlan, Any]]):
+    """All micro steps of a run as a map-style dataset, so that torch's loader processes can prepare them."""
+
+    def __init__(self, source: Source, config: TrainConfig, patch: int, rank: int, world: int):
+        self.source, self.config, self.patch, self.rank, self.world = source, config, patch, rank, world
+
+    def __len__(self) -> int:
+        return self.config.optim.steps * self.config.optim.accumulate
+
+    def __getitem__(self, index: int) -> tuple[StepPlan, Any]:
+        accumulate = self.config.optim.accumulate
+        plan = plan_step(self.config.data, self.patch, index // accumulate, index % accumulate, accumulate, self.world)
+        return plan, self.source.prepare(plan, self.rank)
+
+
+def batches(plans: Plans, first_step: int, device: torch.device) -> Iterator[tuple[StepPlan, Batch]]:
+    """Micro steps from `first_step` to the end, on `device`."""
+    workers = plans.config.data.workers
+    loader = DataLoader(
+        plans,
+        batch_size=None,
+        sampler=range(first_step * plans.config.optim.accumulate, len(plans)),  # type: ignore[arg-type]
+        num_workers=workers,
+        pin_memory=device.type == "cuda" and workers > 0,
+    )
+    for plan, prepared in loader:
+        yield plan, plans.source.finish(prepared, device)
