@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from openmore.errors import ConfigError, InputError
-from openmore.export.cloud import CLOUD, VoxelThinner, cell_keys, thin
+from openmore.export.cloud import CLOUD, join, put, take
 from openmore.export.points import PointOptions, depth_edges, frame_points, gather
+from openmore.export.thinning import VoxelThinner, cell_keys, thin
 from openmore.types import Reconstruction
 from tests.scenes import SPHERE_RADIUS, UNSURE, distance_to_static, make_scene, sphere_center
 
@@ -156,3 +157,17 @@ def test_the_budget_holds_and_keeps_every_region(voxel: float, budget: int) -> N
 def test_mover_budget_is_shared_by_the_frames(scene: Reconstruction) -> None:
     cloud = gather(scene, replace(EVERYTHING, max_mover_points=40))
     assert [len(m) for m in cloud.movers] == [10] * 4
+
+
+def test_moving_rows_as_bytes_equals_numpys_own_indexing() -> None:
+    cloud, other = random_cloud(50, 1), random_cloud(7, 2)
+    rows, mask = np.array([3, 3, 49, 0]), cloud["confidence"] > 2
+    assert (take(cloud, rows) == cloud[rows]).all()
+    assert (take(cloud, mask) == cloud[mask]).all()
+    assert (take(cloud.reshape(5, 10), mask.reshape(5, 10)) == cloud[mask]).all()
+    assert (join([cloud, other]) == np.concatenate([cloud, other])).all()
+    assert len(join([])) == 0 and join([]).dtype == CLOUD
+    expected = cloud.copy()
+    expected[:7] = other
+    put(cloud, np.arange(7), other)
+    assert (cloud == expected).all()

@@ -35,14 +35,15 @@ def counting(scene: Reconstruction) -> tuple[Reconstruction, Reads]:
 def test_the_background_is_the_static_world(scene: Reconstruction) -> None:
     background = Background(scene)
     background.accumulate()
-    cloud = background.points(ALL)
+    cloud, spacing = background.points(ALL)
+    assert 0.5 < spacing / (4 / (0.9 * 64)) < 2  # a pixel of the wall
     assert len(cloud) > 3000 and set(cloud["frame"]) == {0, 1, 2, 3}
     assert distance_to_static(cloud["xyz"]).max() < 1e-4
 
 
 def test_the_background_reports_while_it_grows(scene: Reconstruction) -> None:
     background, sizes = Background(scene), []
-    background.accumulate(lambda: sizes.append((background.done, len(background.points(ALL)))))
+    background.accumulate(lambda: sizes.append((background.done, len(background.points(ALL)[0]))))
     assert [done for done, _ in sizes] == [1, 2, 4]
     assert sizes[0][1] < sizes[-1][1]
 
@@ -69,7 +70,7 @@ def test_stopping_ends_the_accumulation(scene: Reconstruction) -> None:
     background = Background(counted)
     background.stop()
     background.accumulate()
-    assert reads.numbers == [] and not len(background.points(ALL))
+    assert reads.numbers == [] and not len(background.points(ALL)[0])
 
 
 def test_thresholds_and_budget_apply_without_reading_frames_again(scene: Reconstruction) -> None:
@@ -77,8 +78,10 @@ def test_thresholds_and_budget_apply_without_reading_frames_again(scene: Reconst
     background = Background(counted)
     background.accumulate()
     before = list(reads.numbers)
-    assert background.points(replace(ALL, confidence=20))["confidence"].min() == SURE
-    assert len(background.points(replace(ALL, budget=100))) == 100
+    assert background.points(replace(ALL, confidence=20))[0]["confidence"].min() == SURE
+    few, spacing = background.points(replace(ALL, budget=100))
+    every, pixel = background.points(ALL)
+    assert len(few) == 100 and spacing == pytest.approx(pixel * np.sqrt(len(every) / 100))
     assert reads.numbers == before
 
 

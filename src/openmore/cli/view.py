@@ -32,7 +32,7 @@ def view(
     ] = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
     confidence: Annotated[float, typer.Option(help="Percent of the least sure points to hide.")] = 20.0,
-    points: Annotated[int, typer.Option(help="Points drawn of the static world.")] = 300_000,
+    points: Annotated[int, typer.Option(help="Points drawn of the static world.")] = 500_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
 ) -> None:
     """Look at scenes: time line, static world and movers, cameras, thresholds, colours."""

@@ -18,6 +18,7 @@ import torch
 
 from openmore.errors import InputError
 from openmore.export.cameras import corner_K, corner_pixels
+from openmore.export.cloud import join
 from openmore.export.colmap_files import ColmapCamera, ColmapImage, ColmapModel, write_binary, write_text
 from openmore.export.images import ImageSet, write_images, write_masks
 from openmore.export.points import PointOptions, gather
@@ -62,7 +63,7 @@ def write(
 def dense_tracks(recon: Reconstruction, options: PointOptions, progress: ProgressCallback = silent) -> Tracks:
     """The filtered cloud, each point with the pixel it came from; movers of all frames unless `static_only`."""
     cloud = gather(recon, options, progress)
-    rows = np.concatenate([cloud.static, *cloud.movers])
+    rows = join([cloud.static, *cloud.movers])
     return Tracks(rows["xyz"], rows["rgb"], np.arange(len(rows)), rows["frame"], rows["pixel"])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from openmore.errors import InputError
+from openmore.export.cloud import join
 from openmore.export.points import PointOptions, gather
 from openmore.io.ply import write_ply
 from openmore.progress import ProgressCallback, silent
@@ -32,7 +33,7 @@ def write(
     """Write the cloud. `frame`: position in the scene, "middle" or "all". Raises InputError for another one."""
     shown = _frames_shown(frame, len(recon))
     cloud = gather(recon, points, progress)
-    rows = np.concatenate([cloud.static, *(cloud.movers[i] for i in shown)])
+    rows = join([cloud.static, *(cloud.movers[i] for i in shown)])
     columns = {"confidence": rows["confidence"], "motion": rows["motion"] / np.float32(255), "frame": rows["frame"]}
     write_ply(path, rows["xyz"], rows["rgb"], columns, COMMENTS)
 

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from openmore.errors import ConfigError, InputError
-from openmore.export.cloud import CLOUD, VoxelThinner, pick_evenly, thin
+from openmore.export.cloud import CLOUD, pick_evenly, take
+from openmore.export.thinning import VoxelThinner, thin
 from openmore.geometry.camera import depth_to_world
 from openmore.progress import ProgressCallback, silent
 from openmore.types import FramePrediction, Reconstruction
@@ -118,7 +119,7 @@ def frame_points(
     static = _cut(keep, ~_dilate(moving, options.motion_margin), "movers", counts)
     movers = np.zeros_like(keep) if options.static_only else keep & moving
     cloud = _cloud(frame, number, step)
-    return cloud[static[::step, ::step]], cloud[movers[::step, ::step]]
+    return take(cloud, static[::step, ::step]), take(cloud, movers[::step, ::step])
 
 
 def gather(recon: Reconstruction, options: PointOptions, progress: ProgressCallback = silent) -> SceneCloud:

@@ -27,7 +27,6 @@ from openmore.io.atomic import atomic_folder
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 
-
 _POINT_FIELDS = {field.name for field in fields(PointOptions)}
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmore.export.cloud import CLOUD, VoxelThinner, pick_evenly
+from openmore.export.cloud import CLOUD, join, pick_evenly, take
 from openmore.export.points import PointOptions, frame_points, pixel_footprint
+from openmore.export.thinning import VoxelThinner
 from openmore.types import Reconstruction
 
 MAYBE_MOVING = 0.1  # probability from which a pixel is kept as a possible mover; the lowest threshold offered
@@ -31,7 +32,7 @@ class Settings:
 
     confidence: float = 20.0  # percent of the least sure points that are hidden
     motion: float = 0.5  # probability from which a point is a mover
-    budget: int = 300_000  # points drawn of the background
+    budget: int = 500_000  # points drawn of the background
     trail: int = 0  # earlier frames whose movers stay visible
     colour: str = "rgb"  # one of viewer.colours.MODES
 
@@ -77,13 +78,14 @@ class FrameCache:
             layer = self[i]
             cloud = layer.possible_movers
             sure = cloud["confidence"] >= np.interp(settings.confidence, np.arange(101), layer.confidence_percentiles)
-            pieces.append(cloud[sure & (cloud["motion"] >= settings.motion * 255)])
-        return np.concatenate(pieces)
+            pieces.append(take(cloud, sure & (cloud["motion"] >= settings.motion * 255)))
+        return join(pieces)
 
     def _read(self, number: int) -> FrameLayer:
         frame = self.recon.frames[number]
         _, movers = frame_points(frame, number, _POSSIBLE_MOVERS)
-        return FrameLayer(movers, np.percentile(frame.confidence, np.arange(101)), frame.rgb)
+        # Every ninth pixel is plenty for percentiles and keeps scrubbing quick.
+        return FrameLayer(movers, np.percentile(frame.confidence[::3, ::3], np.arange(101)), frame.rgb)
 
 
 class Background:
@@ -94,7 +96,7 @@ class Background:
         count = min(sample, len(recon))
         self.numbers = np.linspace(0, len(recon) - 1, count).round().astype(int).tolist()
         self.done = 0  # frames taken in so far
-        self._cloud = np.zeros(0, CLOUD)
+        self._cloud, self._voxel = np.zeros(0, CLOUD), 0.01
         self._stopped = threading.Event()
 
     def accumulate(self, changed: Callable[[], None] = lambda: None) -> None:
@@ -108,21 +110,23 @@ class Background:
             thinner.add(frame_points(frame, number, _COLLECT)[0])
             self.done = done
             if done & (done - 1) == 0 or done == len(self.numbers):
-                self._cloud = thinner.result().copy()  # the thinner goes on writing into its own
+                # A copy: the thinner goes on writing into its own.
+                self._cloud, self._voxel = thinner.result().copy(), thinner.voxel
                 changed()
 
     def stop(self) -> None:
         """Ask a running `accumulate` to end after its current frame."""
         self._stopped.set()
 
-    def points(self, settings: Settings) -> np.ndarray:
-        """[N] CLOUD: the static, sure part within the budget."""
-        cloud = self._cloud
-        static = cloud[cloud["motion"] < settings.motion * 255]
+    def points(self, settings: Settings) -> tuple[np.ndarray, float]:
+        """[N] CLOUD, the static, sure part within the budget; and the spacing of its points, scene units."""
+        cloud, voxel = self._cloud, self._voxel
+        static = take(cloud, cloud["motion"] < settings.motion * 255)
         if not len(static):
-            return static
-        sure = static["confidence"] >= np.percentile(static["confidence"], settings.confidence)
-        return pick_evenly(static[sure], settings.budget)
+            return static, voxel
+        sure = take(static, static["confidence"] >= np.percentile(static["confidence"], settings.confidence))
+        drawn = pick_evenly(sure, settings.budget)
+        return drawn, voxel * float(np.sqrt(len(sure) / len(drawn)))
 
 
 def _coarse_to_fine(numbers: list[int]) -> list[int]:

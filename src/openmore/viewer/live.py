@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from openmore.export.cloud import CLOUD, cell_keys
+from openmore.export.cloud import CLOUD, join, take
 from openmore.export.points import PointOptions, frame_points, pixel_footprint
+from openmore.export.thinning import cell_keys
 from openmore.types import FramePrediction
 from openmore.viewer.server import close_server
 from openmore.viewer.stage import quaternion_wxyz, small
@@ -141,7 +142,7 @@ class LiveView:
         if len(points) >= _CHUNK:
             self._chunks.append((node, points, taken))
             node, points, taken = None, np.zeros(0, CLOUD), []
-        points = np.concatenate((points, cloud[rows]))
+        points = join((points, take(cloud, rows)))
         node = node or self._add_points(f"static/{self.drawn:08d}", points)
         node.points, node.colors = points["xyz"], points["rgb"]
         self._chunks.append((node, points, [*taken, slots]))

@@ -81,7 +81,7 @@ class TopView:
         self.colours = time_colours(len(self.path))
         background = Background(recon, sample=_SAMPLE)
         background.accumulate()
-        ground = background.points(_SETTINGS)["xyz"][:, [0, 2]]
+        ground = background.points(_SETTINGS)[0]["xyz"][:, [0, 2]]
         self._fit(np.concatenate((self.path, _middle(ground))))
         self.base = self._draw_ground(ground)
 

@@ -3,8 +3,8 @@
 Choices
 - Point clouds are updated in place when they exist: replacing a node would flash.
 - Positions are sent as float32: half precision is 4 mm at 5 m, visible as bands.
-- A point is drawn as large as the pixel it came from, at its distance, times the slider: scenes of any scale look
-  alike, and near movers are not drawn fat.
+- Static points are drawn as large as their spacing, movers as large as a pixel at their distance, both times the
+  slider: scenes of any scale look closed, and near movers are not drawn fat.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Stage:
 
     def draw_background(self, settings: Settings) -> None:
         """Draw what has been accumulated so far."""
-        cloud = self.background.points(settings)
+        cloud, self._spacing["static"] = self.background.points(settings)
         self.colours.fit(cloud)
         self._draw_points("static", cloud, settings.colour)
 
