@@ -1,0 +1,203 @@
+"""Rendering a batch of scenes: visibility, shading, camera, truth.
+
+Choices
+- Scenes of one batch are packed into slots, one range of slots per kind of primitive, zero rows where a scene has
+  fewer: a zero row can never be hit.
+- CPU: one frame at a time, every primitive inside its screen window (a tenth of the rays on average).
+  GPU: chunks of whole frames, every slot against every ray, few large kernels. The same kernels.
+- Memory stays bounded: `chunk` frames are in flight, results land in preallocated arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openmore.data.synthetic import visibility
+from openmore.data.synthetic.optics import expose
+from openmore.data.synthetic.scene import Scene
+from openmore.data.synthetic.shading import shade
+from openmore.data.synthetic.tables import NEAR, tables
+from openmore.data.synthetic.textures import TextureBank
+from openmore.data.synthetic.truth import truth_of
+
+KINDS = 4
+
+
+@dataclass
+class Packed:
+    """Tables of F frames of several scenes in common slots; the last slot (number `slots`) is the sky."""
+
+    kind: list[int]  # [slots] kind of every slot
+    hit: Tensor  # [F, slots, HIT_COLUMNS]
+    shadow: Tensor  # [F, slots, SHADOW_COLUMNS]
+    windows: np.ndarray  # [F, slots, 4]
+    shadow_windows: np.ndarray  # [F, slots, 4]
+    look: Tensor  # [F, LOOK_ROWS, slots + 1]
+    textures: Tensor  # [F, 2, slots + 1] int64
+    flows: Tensor  # [F, 24, slots + 1]
+    labels: Tensor  # [F, 2, slots + 1] int32
+    frame: dict[str, Tensor]  # [F, n] each
+    noise_start: Tensor  # [F] int64
+    jpeg_quality: Tensor  # [F] int64
+    shape: tuple[int, int]
+
+    @property
+    def slots(self) -> int:
+        return len(self.kind)
+
+    def __len__(self) -> int:
+        return len(self.hit)
+
+    def part(self, start: int, stop: int) -> Packed:
+        """Frames start..stop as views."""
+        s = slice(start, stop)
+        return Packed(
+            self.kind, self.hit[s], self.shadow[s], self.windows[s], self.shadow_windows[s], self.look[s],
+            self.textures[s], self.flows[s], self.labels[s], {k: v[s] for k, v in self.frame.items()},
+            self.noise_start[s], self.jpeg_quality[s], self.shape,
+        )  # fmt: skip
+
+
+def pack(scenes: list[Scene], device: torch.device | str = "cpu") -> Packed:
+    """Tables of all scenes, their frames one after another. All scenes have one shape; lengths may differ."""
+    parts = [tables(scene) for scene in scenes]
+    counts = np.stack([np.bincount(part.kind, minlength=KINDS) for part in parts])
+    room = counts.max(0)
+    starts = np.concatenate(([0], np.cumsum(room)))
+    slots = [np.concatenate([starts[k] + np.arange(n) for k, n in enumerate(count)]) for count in counts]
+    total = int(room.sum())
+
+    def spread(name: str, axis: int, extra: int) -> np.ndarray:
+        """Concatenate over frames after moving each scene's primitives (and the sky) to their slots."""
+        out = []
+        for part, slot in zip(parts, slots):
+            value = getattr(part, name)
+            shape = list(value.shape)
+            shape[axis] = total + extra
+            spaced = np.zeros(shape, value.dtype)
+            index = [slice(None)] * value.ndim
+            index[axis] = np.concatenate((slot, [total])) if extra else slot  # type: ignore[call-overload]
+            spaced[tuple(index)] = value
+            out.append(spaced)
+        return np.concatenate(out)
+
+    def tensor(value: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(value)).to(device)
+
+    lengths = [len(scene.times_s) for scene in scenes]
+    return Packed(
+        kind=np.repeat(np.arange(KINDS), room).tolist(),
+        hit=tensor(spread("hit", 1, 0)),
+        shadow=tensor(spread("shadow", 1, 0)),
+        windows=spread("windows", 1, 0),
+        shadow_windows=spread("shadow_windows", 1, 0),
+        look=tensor(spread("look", 2, 1)),
+        textures=tensor(spread("textures", 2, 1)),
+        flows=tensor(spread("flows", 2, 1)),
+        labels=tensor(spread("labels", 2, 1)),
+        frame={key: tensor(np.concatenate([part.frame[key] for part in parts])) for key in parts[0].frame},
+        noise_start=tensor(np.concatenate([scene.optics.noise_start for scene in scenes])),
+        jpeg_quality=tensor(np.repeat([scene.optics.jpeg_quality for scene in scenes], lengths)),
+        shape=scenes[0].shape,
+    )
+
+
+def rays(packed: Packed) -> tuple[Tensor, Tensor]:
+    """x [F, 1, W] and y [F, H, 1] of every pixel's ray at depth 1."""
+    height, width = packed.shape
+    K = packed.frame["K"][:, None, :]
+    u = torch.arange(width, dtype=torch.float32, device=K.device)
+    v = torch.arange(height, dtype=torch.float32, device=K.device)
+    return ((u - K[..., 2]) / K[..., 0])[:, None, :], ((v - K[..., 3]) / K[..., 1])[:, :, None]
+
+
+def first_hit(packed: Packed, x: Tensor, y: Tensor, windowed: bool) -> tuple[Tensor, Tensor]:
+    """Depth [F, H, W] (inf = sky) and slot [F, H, W] int32 of the nearest surface."""
+    f, (h, w) = len(packed), packed.shape
+    z = torch.full((f, h, w), float("inf"), device=x.device)
+    slot = torch.full((f, h, w), packed.slots, dtype=torch.int32, device=x.device)
+    if windowed:
+        zs, slots, xs, ys = z.numpy(), slot.numpy(), x.numpy(), y.numpy()
+        for i, k, row, rows, columns in _windows(packed, packed.hit, packed.windows):
+            zw = zs[i, rows, columns]
+            depth, hit = visibility.depth_of(np, packed.kind[k], row, xs[i, :, columns], ys[i, rows])
+            nearer = hit & (depth < zw) & (depth > NEAR)
+            np.copyto(zw, depth, where=nearer)
+            np.copyto(slots[i, rows, columns], k, where=nearer)
+        return z, slot
+    for k, kind in enumerate(packed.kind):
+        depth, hit = visibility.depth_of(torch, kind, packed.hit[:, k].T[..., None, None], x, y)
+        nearer = hit & (depth < z) & (depth > NEAR)
+        z = torch.where(nearer, depth, z)
+        slot.masked_fill_(nearer, k)
+    return z, slot
+
+
+def in_shadow(packed: Packed, points: tuple[Tensor, Tensor, Tensor], windowed: bool) -> Tensor:
+    """[F, H, W] bool: something stands between the surface and the sun."""
+    dark = torch.zeros(points[0].shape, dtype=torch.bool, device=points[0].device)
+    if windowed:
+        out, (X, Y, Z) = dark.numpy(), (p.numpy() for p in points)
+        for i, k, row, rows, columns in _windows(packed, packed.shadow, packed.shadow_windows):
+            at = (i, rows, columns)
+            out[at] |= visibility.shadowed(np, packed.kind[k], row, X[at], Y[at], Z[at])
+        return dark
+    for k, kind in enumerate(packed.kind):
+        dark |= visibility.shadowed(torch, kind, packed.shadow[:, k].T[..., None, None], *points)
+    return dark
+
+
+def _windows(packed: Packed, table: Tensor, windows: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, slice, slice]]:
+    """Yield (frame, slot, its row, rows, columns) of every window that is not empty."""
+    numbers = table.numpy()
+    for i in range(len(packed)):
+        top, bottom, left, right = windows[i].T
+        for k in np.flatnonzero((bottom > top) & (right > left)).tolist():
+            yield i, k, numbers[i, k], slice(top[k], bottom[k]), slice(left[k], right[k])
+
+
+def render(
+    scenes: list[Scene], bank: TextureBank, device: torch.device | str = "cpu", chunk: int | None = None,
+    windowed: bool | None = None, flow: bool = True,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Render scenes of one shape.
+
+    Args:
+        chunk: frames in flight; default 1 on CPU, 64 elsewhere.
+        windowed: skip work outside screen windows; default on CPU only.
+        flow: also compute optical flow.
+
+    Returns:
+        images uint8 [F, 3, H, W]; depth float32 [F, H, W]; instances int32; motion uint8; sky bool; and with `flow`
+        flow_forward, flow_backward float32 [F, 2, H, W]. Frames of all scenes one after another.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    chunk = chunk or (1 if on_cpu else 64)
+    packed = pack(scenes, device)
+    out: dict[str, Tensor] = {}
+    for start in range(0, len(packed), chunk):
+        part = packed.part(start, min(start + chunk, len(packed)))
+        for key, value in _render_part(part, bank, on_cpu if windowed is None else windowed, flow).items():
+            if key not in out:
+                out[key] = torch.empty((len(packed), *value.shape[1:]), dtype=value.dtype, device=value.device)
+            out[key][start : start + len(part)] = value
+    return out
+
+
+def _render_part(packed: Packed, bank: TextureBank, windowed: bool, flow: bool) -> dict[str, Tensor]:
+    x, y = rays(packed)
+    with np.errstate(all="ignore"):  # a miss is a NaN on purpose
+        z, slot = first_hit(packed, x, y, windowed)
+        sky = slot == packed.slots
+        z = z.masked_fill(sky, 1.0)  # the sky is looked up, and flows, by direction
+        points = (x * z, y * z, z)
+        dark = in_shadow(packed, points, windowed)
+    linear = shade(packed, bank, x, y, z, slot, sky, dark)
+    out = truth_of(packed, points, slot, sky, flow)
+    out["images"] = expose(packed, linear, slot, out.get("flow_forward"))
+    return out
