@@ -30,6 +30,7 @@ from openmore.model.attention import (
 from openmore.model.more import MoRe, RawOutput, camera_rows
 from openmore.training.batch import Batch
 from openmore.training.losses.correspondence import find_matches, matching_readout
+from openmore.training.losses.displacement import displacement_loss, displacement_truth
 from openmore.training.losses.motion import pool_motion
 from openmore.training.objective import AttentionRows, Losses, ObjectiveConfig, objective
 
@@ -104,6 +105,7 @@ class TrainingPass(nn.Module):
                 causal=causal,
                 attention=self._attention(output, batch, causal),
                 correspondence=self._correspondence(output),
+                displacement=self._displacement(output, batch, causal),
             )
         return losses, output
 
@@ -123,7 +125,14 @@ class TrainingPass(nn.Module):
     ) -> RawOutput:
         duplicates = causal and self.config.duplicates and self.model.config.duplicate_camera
         if not (causal and self.loss.stream_gradient == "G2" and "camera" in self.heads):
-            return self.model.run(images, pattern, outputs=self.heads, duplicates=duplicates, readouts=readouts)
+            return self.model.run(
+                images,
+                pattern,
+                outputs=self.heads,
+                duplicates=duplicates,
+                readouts=readouts,
+                keep_tokens=self._displacement_layers(),
+            )
         last = self.model.config.depth - 1
         output = self.model.run(
             images,
@@ -131,7 +140,7 @@ class TrainingPass(nn.Module):
             outputs=self.heads - {"camera"},
             duplicates=duplicates,
             readouts=readouts,
-            keep_tokens=(last,),
+            keep_tokens=(last, *self._displacement_layers()),
         )
         assert output.tokens is not None
         with torch.autocast(images.device.type, enabled=False):
@@ -164,6 +173,21 @@ class TrainingPass(nn.Module):
         if shared := set(blocks) & set(self._forcing_blocks()):
             raise ConfigError(f"blocks {sorted(shared)} cannot have both attention forcing and a correspondence loss")
         return blocks
+
+    def _displacement_layers(self) -> tuple[int, ...]:
+        """Layers whose tokens carry displacements: half way up and at the top."""
+        depth = self.model.config.depth
+        return (depth // 2, depth - 1) if self.loss.weights.displacement else ()
+
+    def _displacement(self, output: RawOutput, batch: Batch, causal: bool) -> Tensor | None:
+        layers = self._displacement_layers()
+        if not layers or output.tokens is None:
+            return None
+        c = self.model.config
+        known = torch.where(batch.valid, batch.depth, 0)
+        truth = displacement_truth(known, batch.K, batch.world_from_cam, batch.motion == 0, c.patch_size, causal)
+        patches = (output.tokens.frames[layer][:, :, c.first_patch :, c.embed_dim :] for layer in layers)
+        return torch.stack([displacement_loss(x, *truth) for x in patches]).mean()
 
     def _global_rows(self, batch: Batch, causal: bool) -> Readout:
         """Camera queries of every frame over all tokens of the clip: [B, heads, S, S * P]."""

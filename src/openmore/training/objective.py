@@ -42,6 +42,7 @@ class Weights:
     motion: float = 1.0
     attention: float = 0.01  # attention forcing
     correspondence: float = 0.0  # not in the paper; helps small networks from scratch to find matches
+    displacement: float = 0.0  # not in the paper; makes tokens carry where their match was
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def objective(
     causal: bool = False,
     attention: list[AttentionRows] | None = None,
     correspondence: Tensor | None = None,
+    displacement: Tensor | None = None,
 ) -> Losses:
     """Weighted sum of everything `output` holds; `causal` picks the streaming form of the camera loss."""
     truth = normalise_truth(batch.world_from_cam, batch.depth, batch.K, batch.valid)
@@ -119,6 +121,8 @@ def objective(
         groups.append(("attention", w.attention, {"attention": torch.stack(rows).mean()}))
     if correspondence is not None:
         groups.append(("correspondence", w.correspondence, {"correspondence": correspondence}))
+    if displacement is not None:
+        groups.append(("displacement", w.displacement, {"displacement": displacement}))
     total = torch.stack([weight * terms[name] for name, weight, terms in groups]).sum()
     return Losses(total, {k: v.detach() for _, _, terms in groups for k, v in terms.items()})
 

@@ -65,8 +65,17 @@ def clips_per_rank(config: DataConfig, frames: int) -> int:
 
 def draw_shape(config: DataConfig, patch: int, rng: np.random.Generator) -> tuple[int, int]:
     """Landscape size on the patch grid: long side fixed, short side aspect * long side * U(short_scale)."""
-    long_side = max(round(config.long_side / patch), 1) * patch
     aspect = config.aspects[int(rng.integers(len(config.aspects)))]
-    short = long_side * aspect * rng.uniform(*config.short_scale)
+    return on_grid(config, patch, aspect * rng.uniform(*config.short_scale))
+
+
+def largest_shape(config: DataConfig, patch: int) -> tuple[int, int]:
+    """The largest size that `draw_shape` can give."""
+    return on_grid(config, patch, max(config.aspects) * config.short_scale[1])
+
+
+def on_grid(config: DataConfig, patch: int, aspect: float) -> tuple[int, int]:
+    """(H, W) in whole patches with H about `aspect` * W, between the smallest short side and square."""
+    long_side = max(round(config.long_side / patch), 1) * patch
     low = min(-(-config.min_short_side // patch) * patch, long_side)
-    return int(np.clip(round(short / patch) * patch, low, long_side)), long_side
+    return int(np.clip(round(long_side * aspect / patch) * patch, low, long_side)), long_side

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from openmore.data.synthetic import Recipe, SyntheticBatch, describe, render_batch
+from openmore.data.synthetic.rooms import make_rooms
 from openmore.data.synthetic.scene import Scene
 from openmore.errors import ConfigError
 from openmore.training.batch import Batch
@@ -69,6 +70,27 @@ class SyntheticSource:
         return from_synthetic(render_batch(scenes, device, self.config.textures))
 
 
+class RoomsSource:
+    """Bare rooms: the fast world for the first stage of training from scratch."""
+
+    def __init__(self, config: DataConfig, on_device: bool):
+        self.config, self.on_device = config, on_device
+
+    def prepare(self, plan: StepPlan, rank: int) -> tuple[StepPlan, int] | Batch:
+        """What to render when the training device does it, else the rendered clips."""
+        return (plan, rank) if self.on_device else self._render(plan, rank, torch.device("cpu"))
+
+    def finish(self, prepared: tuple[StepPlan, int] | Batch, device: torch.device) -> Batch:
+        """Render, or move what a worker rendered."""
+        return prepared.to(device) if isinstance(prepared, Batch) else self._render(*prepared, device)
+
+    def _render(self, plan: StepPlan, rank: int, device: torch.device) -> Batch:
+        first = FIRST_TRAINING_SEED + SEED_STRIDE * self.config.seed
+        seeds = [first + clip for clip in plan.clip_numbers(rank)]
+        motion = 0.25 + 0.75 * min(plan.difficulty, 1.0)
+        return from_synthetic(make_rooms(seeds, plan.frames, plan.shape, device, motion=motion))
+
+
 def from_synthetic(made: SyntheticBatch) -> Batch:
     """The fields that training uses."""
     return Batch(made.images, made.depth, made.valid, made.K, made.world_from_cam, made.motion, made.names)
@@ -76,10 +98,11 @@ def from_synthetic(made: SyntheticBatch) -> Batch:
 
 def make_source(config: DataConfig, device: torch.device) -> Source:
     """The source a configuration names. Raises ConfigError for one there is not."""
-    if config.source == "synthetic":
-        on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
-        return SyntheticSource(config, on_device)
-    raise ConfigError(f"data.source={config.source}: expected synthetic")
+    sources = {"synthetic": SyntheticSource, "rooms": RoomsSource}
+    if config.source not in sources:
+        raise ConfigError(f"data.source={config.source}: expected {' or '.join(sources)}")
+    on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
+    return sources[config.source](config, on_device)
 
 
 class Plans(Dataset[tuple[StepPlan, Any]]):

@@ -55,18 +55,30 @@ def find_matches(
     grid = (H // patch, W // patch)
     index = torch.randint(grid[0] * grid[1], (B, S, count), generator=generator).to(depth.device)
     target = _target_frames(S, causal, generator).to(depth.device)
+    uv, valid = follow(depth, K, world_from_cam, static, patch, index, target)
+    return Matches(index, target, uv, valid, grid)
+
+
+def follow(
+    depth: Tensor, K: Tensor, world_from_cam: Tensor, static: Tensor, patch: int, index: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Centres of the patches `index` [B, S, n] of each frame, seen in the frames `target` [S].
+
+    Returns their positions uv [B, S, n, 2] in patches and which are valid [B, S, n]: static, in view, not occluded,
+    and in another frame than their own. Other arguments as in `find_matches`.
+    """
+    S, W = depth.shape[1], depth.shape[3]
+    columns = W // patch
     points = transform_points(world_from_cam, unproject(depth, K))
-    row, column = index // grid[1] * patch + patch // 2, index % grid[1] * patch + patch // 2
-    pixel = row * W + column
+    pixel = (index // columns * patch + patch // 2) * W + index % columns * patch + patch // 2
     seen = _at(points.flatten(2, 3), pixel)
-    usable = (_at(depth.flatten(2)[..., None], pixel).squeeze(-1) > 0) & _at(static.flatten(2)[..., None], pixel)[
-        ..., 0
-    ]
+    known = _at(depth.flatten(2)[..., None], pixel)[..., 0] > 0
+    usable = known & _at(static.flatten(2)[..., None], pixel)[..., 0]
     uv, z = project(transform_points(invert(world_from_cam)[:, target], seen), K[:, target])
     inside, depth_there = _look_up(depth[:, target], uv)
     visible = inside & (depth_there > 0) & ((z - depth_there).abs() < DEPTH_TOLERANCE * depth_there)
     valid = usable & visible & (target != torch.arange(S, device=depth.device))[None, :, None]
-    return Matches(index, target, (uv + 0.5) / patch - 0.5, valid, grid)
+    return (uv + 0.5) / patch - 0.5, valid
 
 
 def _target_frames(frames: int, causal: bool, generator: torch.Generator | None) -> Tensor:
