@@ -28,7 +28,7 @@ from openmore.model.estimate import available_bytes, estimate_full, most_frames
 from openmore.model.more import MoRe
 from openmore.model.output import to_images, to_predictions
 from openmore.progress import ProgressCallback, silent
-from openmore.streaming.policy import Budget, KeepAll, Policy, Window
+from openmore.streaming.policy import Budget, Policy, choose_policy
 from openmore.streaming.session import StreamingSession
 from openmore.streaming.stream import backbone_dtype
 from openmore.types import FramePrediction, Reconstruction, SceneInfo
@@ -48,17 +48,14 @@ class Options:
     max_frames: int | None = None
     long_side: int | None = None  # default: what the weights were trained at
     points: bool = False  # also run the point head
-    window: int | None = None  # stream: past frames kept
+    policy: str = "window"  # stream: what is remembered, see openmore.streaming.policy.choose_policy
+    window: int | None = None  # stream: past frames kept, 16 unless given
     anchors: int = 1
     budget_mb: float | None = None  # stream: cache budget instead of a window
 
-    def policy(self) -> Policy | Budget:
-        """The stream's memory."""
-        if self.window is not None and self.budget_mb is not None:
-            raise ConfigError("give either a window or a budget, not both")
-        if self.budget_mb is not None:
-            return Budget(self.budget_mb, self.anchors)
-        return KeepAll() if self.window is None else Window(self.window, self.anchors)
+    def memory(self) -> Policy | Budget:
+        """The stream's memory. Raises ConfigError."""
+        return choose_policy(self.policy, window=self.window, anchors=self.anchors, budget_mb=self.budget_mb)
 
 
 @dataclass
@@ -157,7 +154,7 @@ def run_stream(
     predictions: list[FramePrediction] = []
     sizing: Sizing | None = None
     session = StreamingSession(
-        model, policy=options.policy(), outputs=outputs_of(model, options), long_side=options.long_side
+        model, policy=options.memory(), outputs=outputs_of(model, options), long_side=options.long_side
     )
     with session:
         while True:

@@ -16,6 +16,7 @@ from openmore.errors import OpenMoReError
 VERBS = (
     # one module of openmore.cli each, in the order `--help` shows; each has a `register(app)`
     "reconstruct",
+    "stream",
     "view",
     "export",
     "attention",

@@ -28,7 +28,10 @@ def reconstruct(
     max_frames: Annotated[int | None, typer.Option(help="Stop after this many frames.")] = None,
     long_side: Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")] = None,
     points: Annotated[bool, typer.Option("--points", help="Also run the point head.")] = False,
-    window: Annotated[int | None, typer.Option(help="Stream mode: past frames kept (default: all).")] = None,
+    policy: Annotated[
+        str, typer.Option(help="Stream mode: what is remembered: window, all, specials or keyframes.")
+    ] = "window",
+    window: Annotated[int | None, typer.Option(help="Stream mode: past frames kept.", show_default="16")] = None,
     anchors: Annotated[int, typer.Option(help="Stream mode: first frames that are never dropped.")] = 1,
     budget_mb: Annotated[float | None, typer.Option(help="Stream mode: cache budget instead of a window.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
@@ -52,6 +55,7 @@ def reconstruct(
         "max_frames": max_frames,
         "long_side": long_side,
         "points": points,
+        "policy": policy,
         "window": window,
         "anchors": anchors,
         "budget_mb": budget_mb,
@@ -85,6 +89,7 @@ def announce(source: str, model: Any, options: Any) -> None:
     from openmore.io.frames import describe
     from openmore.io.sizing import Sizing
     from openmore.model.estimate import estimate_full, gflop_of_frame, matmul_gflops
+    from openmore.streaming.policy import DEFAULT_WINDOW
     from openmore.streaming.stream import backbone_dtype
 
     info = describe(source)
@@ -96,7 +101,8 @@ def announce(source: str, model: Any, options: Any) -> None:
     estimate = estimate_full(model.config, count, shape, dtype)
     gflop, memory = estimate.gflop, estimate.activation_bytes / 1e9
     if options.mode == "stream":
-        visible = min(count, options.window or count)
+        past = count if options.policy == "all" else options.window or DEFAULT_WINDOW
+        visible = min(count, past + options.anchors + 1)
         gflop, memory = gflop_of_frame(model.config, shape, visible) * count, 0.0
     seconds = gflop / matmul_gflops(model.device, dtype)
     text = f"{count} frames of {shape[1]}x{shape[0]}, about {seconds:.0f} s"

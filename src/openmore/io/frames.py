@@ -59,7 +59,7 @@ def frames(
     Raises InputError for a source that cannot be opened or yields no frame, ConfigError for impossible settings.
     """
     selection = Selection(fps, stride, start, end, max_frames)
-    return _walk(open_source(source), selection, on_skip or _log_skip)
+    return walk(open_source(source), selection, on_skip or _log_skip)
 
 
 def describe(source: Source) -> SourceInfo:
@@ -136,7 +136,8 @@ class ArrayReader:
         """Nothing is open."""
 
 
-def _walk(reader: Reader, selection: Selection, on_skip: OnSkip) -> Iterator[Frame]:
+def walk(reader: Reader, selection: Selection, on_skip: OnSkip) -> Iterator[Frame]:
+    """Decode what `selection` picks from an open reader, and close it at the end."""
     good = 0
     reason = ""
     try:

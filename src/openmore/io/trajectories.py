@@ -26,6 +26,7 @@ from openmore.io.source import missing_path
 Format = Literal["tum", "kitti", "euroc"]
 _COLUMNS = {"tum": 8, "kitti": 12}
 _EUROC_COLUMNS = 8  # at least: time, position, quaternion; velocities and biases may follow
+TUM_HEADER = "# time tx ty tz qx qy qz qw (world_from_cam)"
 _NANOSECONDS = 1e14  # a time above this many "seconds" (3 million years) is in nanoseconds
 _EXAMPLES = {
     "tum": "time tx ty tz qx qy qz qw",
@@ -78,14 +79,18 @@ def read_trajectory(path: str | Path, format: Format | None = None, times: str |
 
 def write_tum(path: str | Path, trajectory: Trajectory) -> None:
     """Write `time tx ty tz qx qy qz qw` of world_from_cam, atomically. Raises InputError when it cannot be written."""
+    write_text(Path(path), "\n".join((TUM_HEADER, *tum_lines(trajectory), "")))
+
+
+def tum_lines(trajectory: Trajectory) -> list[str]:
+    """One line `time tx ty tz qx qy qz qw` per pose."""
     import torch
 
     from openmore.geometry.rotation import matrix_to_quaternion
 
     xyzw = matrix_to_quaternion(torch.from_numpy(np.ascontiguousarray(trajectory.world_from_cam[:, :3, :3]))).numpy()
     rows = zip(trajectory.times_s, trajectory.centers, xyzw)
-    lines = [" ".join((f"{t:.9f}", *(f"{x:.10g}" for x in (*center, *q)))) for t, center, q in rows]
-    write_text(Path(path), "\n".join(("# time tx ty tz qx qy qz qw (world_from_cam)", *lines, "")))
+    return [" ".join((f"{t:.9f}", *(f"{x:.10g}" for x in (*center, *q)))) for t, center, q in rows]
 
 
 def _read_rows(path: Path) -> _Rows:

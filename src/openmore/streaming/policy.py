@@ -10,10 +10,13 @@ frames are never dropped: frame 0 defines the world.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from openmore.errors import ConfigError
+
+DEFAULT_WINDOW = 16  # past frames
 
 
 class Kept(NamedTuple):
@@ -139,3 +142,35 @@ class Budget:
                 f"{least} must fit; give at least {least * frame_bytes / 1e6:.1f} MB"
             )
         return Window(frames - self.anchors - 1, self.anchors)
+
+
+def choose_policy(
+    name: str = "window",
+    *,
+    window: int | None = None,
+    anchors: int = 1,
+    budget_mb: float | None = None,
+    old: int = 64,
+    every: int = 5,
+) -> Policy | Budget:
+    """A policy by name, as the command line and `reconstruct` give it; a budget sizes a window by memory instead.
+
+    window: past frames kept, 16 unless given. old: earlier frames of which `specials` keeps the camera and register
+    tokens. every: distance of the frames that `keyframes` keeps. Raises ConfigError.
+    """
+    if budget_mb is not None:
+        if window is not None or name != "window":
+            raise ConfigError("a cache budget chooses the window itself: give either a budget, or a window or policy")
+        return Budget(budget_mb, anchors)
+    if name == "all" and window is not None:
+        raise ConfigError("policy all keeps every frame: leave out the window, or choose policy window")
+    n = DEFAULT_WINDOW if window is None else window
+    makers: dict[str, Callable[[], Policy]] = {
+        "window": lambda: Window(n, anchors),
+        "all": KeepAll,
+        "specials": lambda: Specials(n, anchors, old),
+        "keyframes": lambda: KeyframeEvery(every, n, anchors),
+    }
+    if name not in makers:
+        raise ConfigError(f"policy {name!r} is unknown: choose {', '.join(makers)}")
+    return makers[name]()

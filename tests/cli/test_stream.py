@@ -1,0 +1,121 @@
+"""`openmore stream`: the numbers of `reconstruct --mode stream`, what is left when it ends, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openmore.errors import StreamError
+from openmore.io.trajectories import read_trajectory
+from openmore.streaming.session import StreamingSession
+from openmore.types import Reconstruction
+from tests.io.clips import make_video
+
+TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Twelve frames, ten a second."""
+    return make_video(tmp_path / "clip.mp4", [100 * i for i in range(12)])
+
+
+@pytest.mark.parametrize("memory", [(), ("--window", "3"), ("--policy", "all"), ("--budget-mb", "0.5")], ids=str)
+def test_it_equals_reconstruct(openmore: Callable, video: Path, tmp_path: Path, memory: tuple[str, ...]) -> None:
+    assert openmore("reconstruct", video, "-o", tmp_path / "a", *TINY, "--mode", "stream", *memory).code == 0
+    ran = openmore("stream", video, "-o", tmp_path / "b", *TINY, *memory)
+    assert ran.code == 0 and "12 frames" in ran.out and "0 dropped" in ran.out
+    a, b = (Reconstruction.load(tmp_path / name) for name in "ab")
+    np.testing.assert_allclose(b.world_from_cam, a.world_from_cam, atol=1e-6)
+    np.testing.assert_allclose(b.depth, a.depth, rtol=1e-5)
+    assert (a.info.mode, a.info.weights) == (b.info.mode, b.info.weights)
+
+
+def test_the_trajectory_comes_on_stdout(openmore: Callable, video: Path, tmp_path: Path) -> None:
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--tum", "--max-frames", 5)
+    assert ran.out == (tmp_path / "s" / "trajectory.txt").read_text()
+    assert "5 frames" in ran.err
+
+
+def test_a_resumed_stream_goes_on(openmore: Callable, video: Path, tmp_path: Path) -> None:
+    openmore("stream", video, "-o", tmp_path / "whole", *TINY, "--window", 4)
+    state = tmp_path / "state.safetensors"
+    openmore("stream", video, *TINY, "--window", 4, "--max-frames", 7, "--save-state", state)
+    openmore("stream", video, "-o", tmp_path / "rest", *TINY, "--window", 4, "--start", 7, "--resume-state", state)
+    whole, rest = (Reconstruction.load(tmp_path / name) for name in ("whole", "rest"))
+    assert [frame.index for frame in rest.frames] == [7, 8, 9, 10, 11]
+    np.testing.assert_allclose(rest.world_from_cam, whole.world_from_cam[7:], atol=1e-5)
+    np.testing.assert_allclose(rest.depth, whole.depth[7:], rtol=1e-4)
+
+
+def test_refined_trajectory(openmore: Callable, video: Path, tmp_path: Path) -> None:
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--refine-every", 5)
+    assert ran.code == 0
+    path = read_trajectory(tmp_path / "s" / "refined_trajectory.txt")
+    streamed = read_trajectory(tmp_path / "s" / "trajectory.txt")
+    np.testing.assert_allclose(path.times_s, streamed.times_s)
+    np.testing.assert_allclose(path.world_from_cam[0], np.eye(4), atol=1e-9)
+
+
+@pytest.fixture
+def fourth_push(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Make the fourth frame of a session raise."""
+
+    def install(error: BaseException) -> None:
+        real = StreamingSession.push
+
+        def push(self: StreamingSession, frame: object) -> object:
+            if self.frames_seen == 3:
+                raise error
+            return real(self, frame)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(StreamingSession, "push", push)
+
+    return install
+
+
+def test_ctrl_c_ends_it_and_keeps_what_there_is(
+    openmore: Callable, video: Path, tmp_path: Path, fourth_push: Callable
+) -> None:
+    fourth_push(KeyboardInterrupt())
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--save-state", tmp_path / "state")
+    assert ran.code == 0 and "stopped by the user" in ran.err
+    assert len(Reconstruction.load(tmp_path / "s")) == 3 and (tmp_path / "state").is_file()
+
+
+def test_an_error_in_the_middle_keeps_what_there_is(
+    openmore: Callable, video: Path, tmp_path: Path, fourth_push: Callable
+) -> None:
+    fourth_push(StreamError("the frame is torn"))
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY)
+    assert ran.code == 2 and ran.message == "openmore: the frame is torn"
+    scene = Reconstruction.load(tmp_path / "s")
+    assert len(scene) == 3 and "ended by an error: the frame is torn" in scene.info.warnings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--window", "0"), "window is 0"),
+        (("--budget-mb", "0.01"), "too small"),
+        (("--budget-mb", "5", "--window", "3"), "either a budget, or a window"),
+        (("--policy", "all", "--window", "3"), "leave out the window"),
+        (("--policy", "best"), "choose window, all, specials, keyframes"),
+        (("--policy", "keyframes", "--every", "0"), "keyframe_every is 0"),
+        (("--iterations", "9"), "expected 1..4"),
+        (("--refine-every", "5"), "--out"),
+        (("--resume-state", "missing.safetensors"), "is not a saved stream"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",
+)
+def test_what_cannot_be_is_one_line(openmore: Callable, video: Path, arguments: tuple[str, ...], message: str) -> None:
+    ran = openmore("stream", video, *TINY, *arguments)
+    assert ran.code == 2 and message in ran.message
+
+
+def test_a_missing_source_leaves_nothing(openmore: Callable, tmp_path: Path) -> None:
+    ran = openmore("stream", tmp_path / "missing.mp4", "-o", tmp_path / "s", *TINY)
+    assert ran.code == 2 and "does not exist" in ran.message and not list(tmp_path.iterdir())
