@@ -21,7 +21,7 @@ from openmore.export.points import PointOptions, gather
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Camera, Reconstruction
 
-_APERTURE = 36.0  # width of the film back in tenths of a scene unit, full frame: only ratios matter
+_APERTURE = 0.36  # film width in tenths of a unit: 36 mm when the unit is read as a metre
 
 
 def write(
