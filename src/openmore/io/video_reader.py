@@ -50,7 +50,9 @@ class VideoReader:
         self.is_url = isinstance(source, str) and "://" in source
         self._container = _open_container(self.label, self.is_url)
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        self._is_live = self.is_url and _runs_on(self.label, self._container)
+        # Threads that work on whole frames hold back as many frames as there are cores.
+        self._stream.thread_type = "SLICE" if self._is_live else "AUTO"
         self._has_clock = self._container.format.name not in _CLOCKLESS_FORMATS
         self._first_stamp: int | None = None
         self._shape: tuple[int, int] | None = None
@@ -70,8 +72,7 @@ class VideoReader:
         stream = self._stream
         shape = (stream.codec_context.height, stream.codec_context.width) if self.is_url else _first_shape(self.label)
         rate = float(stream.average_rate) if stream.average_rate else None
-        live = self.label.split("://")[0] in _LIVE_SCHEMES or not (stream.frames or self._container.duration)
-        count = None if live and self.is_url else stream.frames or _estimate(self._container.duration, rate)
+        count = None if self._is_live else stream.frames or _estimate(self._container.duration, rate)
         return SourceInfo("url" if self.is_url else "video", count, shape, rate)
 
     def read(self) -> Iterator[LazyFrame]:
@@ -121,6 +122,8 @@ class VideoReader:
             try:
                 packet = next(packets, None)
             except av.FFmpegError:  # the file or connection broke off; what was read stays good
+                with suppress(av.FFmpegError):
+                    yield from self._stream.decode(None)
                 return
             if packet is None:
                 return
@@ -159,6 +162,11 @@ class VideoReader:
             (h, w), (first_h, first_w) = image.shape[:2], self._shape
             raise DamagedFrame(f"its size changed from {first_w}x{first_h} to {w}x{h}")
         return Frame(index, time_s, image, name)
+
+
+def _runs_on(url: str, container: Any) -> bool:
+    """Whether a stream produces frames without us: by its protocol, or because it declares no end."""
+    return url.split("://")[0] in _LIVE_SCHEMES or not (container.streams.video[0].frames or container.duration)
 
 
 def upright(picture: Any) -> np.ndarray:
