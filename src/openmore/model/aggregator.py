@@ -69,10 +69,10 @@ class Aggregator(nn.Module):
             config.vit_registers,
         )
         # Index 0 of dimension 1 is for the first frame of a clip, index 1 for every other frame.
-        self.camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 1e-6)
-        self.register_token = nn.Parameter(torch.randn(1, 2, config.num_registers, C) * 1e-6)
+        self.camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 0.02)
+        self.register_token = nn.Parameter(torch.randn(1, 2, config.num_registers, C) * 0.02)
         if config.duplicate_camera:
-            self.additional_camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 1e-6)
+            self.additional_camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 0.02)
         self.frame_blocks = BlockList(self._block() for _ in range(config.depth))
         self.global_blocks = BlockList(self._block() for _ in range(config.depth))
         self.reset_constants()
@@ -85,7 +85,7 @@ class Aggregator(nn.Module):
 
     def _block(self) -> Block:
         c = self.config
-        return Block(c.embed_dim, c.num_heads, c.mlp_ratio, qk_norm=True, scale_init=0.01)
+        return Block(c.embed_dim, c.num_heads, c.mlp_ratio, qk_norm=True, scale_init=c.layer_scale)
 
     def grid(self, shape: tuple[int, int]) -> Grid:
         """Precompute what depends on the image size (H, W)."""

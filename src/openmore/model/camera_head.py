@@ -29,7 +29,8 @@ class CameraHead(nn.Module):
         self.poseLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
         self.adaln_norm = LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.trunk = BlockList(
-            Block(width, config.camera_heads, config.mlp_ratio, scale_init=0.01) for _ in range(config.camera_depth)
+            Block(width, config.camera_heads, config.mlp_ratio, scale_init=config.layer_scale)
+            for _ in range(config.camera_depth)
         )
         self.trunk_norm = LayerNorm(width, eps=1e-5)
         self.pose_branch = Mlp(width, width // 2, 9)

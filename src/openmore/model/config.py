@@ -41,6 +41,7 @@ class ModelConfig:
     attention: Literal["full", "causal"] = "full"  # what the weights were trained for
     camera_trunk: Literal["bidirectional", "causal"] = "bidirectional"  # in a pass over a whole clip
     duplicate_camera: bool = False  # BA-like duplicate camera tokens (streaming model)
+    layer_scale: float = 0.01  # initial gain of a residual branch; training from scratch wants more
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dpt_channels", tuple(self.dpt_channels))
@@ -110,6 +111,7 @@ _SMALL = ModelConfig(
     saved_layers=(2, 3, 4, 5),
     heads=("camera", "depth", "motion"),
     duplicate_camera=True,
+    layer_scale=0.3,
 )
 _TINY = ModelConfig(
     image_size=56,

@@ -12,6 +12,9 @@ import json
 import os
 import re
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +64,8 @@ def save(root: Path, step: int, state: TrainState, ranks: Ranks, meta: dict[str,
     partial = target.with_name(f".{target.name}.partial")
     try:
         _prepare(root, partial, ranks)
-        dcp.save(_collect(state, ranks), checkpoint_id=str(partial), no_dist=not dist.is_initialized())
+        with _alone_without_warning() as alone:
+            dcp.save(_collect(state, ranks), checkpoint_id=str(partial), no_dist=alone)
         _finish(partial, target, {"step": step, **meta}, ranks)
     except Exception as error:  # DCP wraps every cause, of any rank, in its own type
         if ranks.main:
@@ -89,6 +93,14 @@ def _finish(partial: Path, target: Path, meta: dict[str, Any], ranks: Ranks) -> 
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     meet()
+
+
+@contextmanager
+def _alone_without_warning() -> Iterator[bool]:
+    """Whether this is a run of one process, which DCP would remark upon at every save."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield not dist.is_initialized()
 
 
 def _cause(error: BaseException) -> str:
@@ -124,7 +136,8 @@ def load(path: Path, state: TrainState, ranks: Ranks) -> dict[str, Any]:
     meta = read_meta(path)
     collected = _wanted(_collect(state, ranks), path)
     try:
-        dcp.load(collected, checkpoint_id=str(path), no_dist=not dist.is_initialized())
+        with _alone_without_warning() as alone:
+            dcp.load(collected, checkpoint_id=str(path), no_dist=alone)
     except Exception as error:
         raise CheckpointError(f"cannot resume from {path}: {_cause(error)}") from error
     settings = [{key: group[key] for key in GROUP_SETTINGS} for group in state.optimizer.param_groups]

@@ -11,6 +11,7 @@ Choices
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ def spread(step: TrainingPass, parallel: Parallel, ranks: Ranks) -> nn.Module:
     if parallel == "ddp":
         ids = [ranks.device.index] if ranks.device.type == "cuda" else None
         # A mixed pass leaves the duplicate token unused on some steps.
-        unused = step.config.attention == "mixed" or step.model.config.duplicate_camera
-        return nn.parallel.DistributedDataParallel(step, device_ids=ids, find_unused_parameters=unused)
+        mixed = step.config.attention == "mixed"
+        return nn.parallel.DistributedDataParallel(step, device_ids=ids, find_unused_parameters=mixed)
     if parallel == "fsdp":
         shard(step, ranks)
     return step
@@ -103,6 +104,8 @@ def shard(step: TrainingPass, ranks: Ranks) -> None:
         raise ConfigError(
             "run.parallel=fsdp needs torchrun: torchrun --nproc-per-node N -m openmore.cli.main train ..."
         )
+    # Outputs of blocks are views; nothing here writes to them in place, which is what the warning is about.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(ranks.device.type, (ranks.world,))
     model = step.model
     for block in [*model.aggregator.frame_blocks, *model.aggregator.global_blocks]:

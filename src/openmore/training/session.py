@@ -102,8 +102,10 @@ def train(
     watch = StopWatch(time_budget_s, time.monotonic())
     with watch.listening(), joined(config.run.device) as ranks:
         _open_folder(out, resume, config, ranks)
+        torch.manual_seed(config.run.seed)  # every rank builds the same network: fsdp keeps a shard of each copy
+        model = build(config)
         torch.manual_seed(config.run.seed + ranks.rank)
-        trainer = Trainer(config, build(config), out, ranks, source, watch, on_log if ranks.main else _silent)
+        trainer = Trainer(config, model, out, ranks, source, watch, on_log if ranks.main else _silent)
         if resume:
             trainer.resume()
         report = trainer.run()

@@ -56,11 +56,10 @@ class Trainer:
         """`stop` says why to stop after the current step (a word of STOP_REASONS) or None; `on_log` hears the log."""
         self.config, self.out, self.ranks, self.stop, self.on_log = config, out, ranks, stop, on_log
         self.model = self._ready(model)
-        self.wrapped = spread(
-            TrainingPass(model, config.objective, config.passes),
-            pick_parallel(config.run.parallel, ranks.world),
-            ranks,
-        )
+        training_pass = TrainingPass(model, config.objective, config.passes)
+        for name in training_pass.idle_parameters():
+            model.get_parameter(name).requires_grad_(False)
+        self.wrapped = spread(training_pass, pick_parallel(config.run.parallel, ranks.world), ranks)
         self.optimizer = optim.make_optimizer(model, config.optim)
         self.average = optim.Average(model, config.optim.ema) if config.optim.ema else None
         source = source or make_source(config.data, ranks.device)
@@ -74,7 +73,6 @@ class Trainer:
         if self.ranks.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # the float32 heads: TF32 products are exact enough
         model.train().requires_grad_(True).to(self.ranks.device)
-        model.aggregator.patch_embed.mask_token.requires_grad_(False)  # carried by every checkpoint, never used
         optim.freeze(model, self.config.optim.freeze)
         if self.config.run.checkpointing:
             recompute(model)

@@ -38,7 +38,8 @@ def displacement_truth(
     h, w = H // patch, W // patch
     index = torch.arange(h * w, device=depth.device).expand(B, S, -1)
     uv, valid = follow(depth, K, world_from_cam, static, patch, index, anchor_frames(S).to(depth.device))
-    here = torch.stack((index % w, index // w), -1)
+    # The point followed is a pixel of the patch, half a pixel off its centre when the patch is even.
+    here = torch.stack((index % w, index // w), -1) + (patch // 2 + 0.5) / patch - 0.5
     if causal:
         valid = valid & (torch.arange(S, device=depth.device) > 0)[None, :, None]
     return uv - here, valid
