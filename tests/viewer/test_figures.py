@@ -62,6 +62,15 @@ def test_the_video_has_every_frame_at_the_scenes_rate(scene: Reconstruction, tmp
         write_preview_video(scene, path)
 
 
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_an_animated_picture_loops_over_every_frame(scene: Reconstruction, tmp_path: Path, suffix: str) -> None:
+    with Image.open(write_preview_video(scene, tmp_path / f"a.{suffix}", height=48)) as image:
+        image.seek(3)  # webp tells durations of frames that were decoded only
+        image.load()
+        assert image.n_frames == 4  # type: ignore[attr-defined]
+        assert image.info["duration"] == 100 and image.info["loop"] == 0
+
+
 @pytest.fixture(scope="module")
 def wobbly(scene: Reconstruction) -> tuple[Trajectory, Trajectory]:
     """(estimate, truth): 20 poses on an arc, the estimate twice as large and a little off."""

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 def view(
     scenes: Annotated[list[Path], typer.Argument(help="Scene folders; several stand side by side.")],
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page instead of serving.")] = None,
-    video: Annotated[Path | None, typer.Option(help="Write an mp4: picture, depth, motion, path from above.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write an mp4, gif or webp: picture, depth, motion, path from above.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a PNG of the camera path.")] = None,
     truth: Annotated[Path | None, typer.Option(help="Trajectory file to compare with in --plot.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to serve on. Default: the first free one from 8080.")] = None,

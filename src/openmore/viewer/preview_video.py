@@ -1,4 +1,4 @@
-"""preview.mp4: picture | depth | motion | trajectory from above, frame by frame.
+"""preview.mp4 (or .gif, .webp): picture | depth | motion | trajectory from above, frame by frame.
 
 Choices
 - The same colours as the preview sheet: 1/z on one range for the whole clip, movers tinted in vermilion.
@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from openmore.errors import InputError
 from openmore.export.colours import time_colours
+from openmore.io.atomic import atomic_file
 from openmore.io.colours import MOVING, ramp
 from openmore.io.preview import inverse_depth, motion_overlay
 from openmore.io.video import write_video
@@ -38,10 +39,17 @@ def write_preview_video(
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> Path:
-    """Write an mp4 at the scene's own rate. `height`: of one panel; `columns`: 4 is a strip, 2 a square."""
+    """Write an mp4, or an endless .gif or .webp, at the scene's own rate.
+
+    `height`: of one panel; `columns`: 4 is a strip, 2 a square. Animated pictures are held in memory while they are
+    made: take them from short clips.
+    """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: choose another output or pass --overwrite")
-    return write_video(path, preview_frames(recon, height, columns, progress), native_fps(recon))
+    pictures = preview_frames(recon, height, columns, progress)
+    if path.suffix.lower() in (".gif", ".webp"):
+        return _write_animation(path, pictures, native_fps(recon))
+    return write_video(path, pictures, native_fps(recon))
 
 
 def preview_frames(
@@ -59,6 +67,15 @@ def preview_frames(
             panels.append(motion_overlay(frame.rgb, frame.motion))
         yield _grid([*(_at_height(panel, height) for panel in panels), top.draw(number)], columns)
         progress("video", number + 1, len(recon))
+
+
+def _write_animation(path: Path, pictures: Iterator[np.ndarray], fps: float) -> Path:
+    first, *others = (Image.fromarray(picture) for picture in pictures)
+    options = {"quality": 80} if path.suffix.lower() == ".webp" else {}
+    with atomic_file(path) as handle:
+        kind = path.suffix[1:].upper()
+        first.save(handle, kind, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **options)
+    return path
 
 
 def depth_range(recon: Reconstruction) -> tuple[float, float]:
