@@ -1,0 +1,233 @@
+"""What every data set reader is: sequences of frames with cameras, decoded one clip at a time.
+
+Choices
+- A reader states three things: the names of its sequences, the light index of one (ids, times, cameras: text files),
+  and how to decode the pixels of one frame. Stacking, checking and caching are written once, here.
+- Frame ids are integers: the number in the file name where there is one, else the position. They may have holes
+  (frames with invalid cameras are dropped from the index and counted in `dropped`).
+- Nothing but the frames asked for is ever decoded; indices of the last sequences are kept because clips repeat them.
+- Conventions are settled in the reader (docs/conventions.md): OpenCV axes, z-depth, 0 = no value, x y z w.
+- Failures are one-line DataErrors that name the file and the cure.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from openmore.data.sample import Sample
+from openmore.errors import ConfigError, DataError
+
+_KEPT_INDICES = 16
+
+
+class Dataset(Protocol):
+    """Anything clips can be drawn from."""
+
+    name: str
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        ...
+
+    def names(self) -> list[str]:
+        """Sequence names, sorted."""
+        ...
+
+    def frame_ids(self, sequence: str) -> list[int]:
+        """Ids of the usable frames, in temporal order where the data set is a video."""
+        ...
+
+    def load(self, sequence: str, frame_ids: Sequence[int]) -> Sample:
+        """Decode those frames. Raises DataError naming the file at fault."""
+        ...
+
+
+@dataclass
+class Index:
+    """The light part of one sequence: what text files say."""
+
+    ids: list[int]
+    times_s: np.ndarray  # [N] seconds, or frame numbers where the source has no clock
+    world_from_cam: np.ndarray  # [N, 4, 4] float64, rigid, OpenCV axes
+    K: np.ndarray  # [N, 3, 3] float64 pixels
+    files: list[Path] = field(default_factory=list)  # [N] the frames' pictures
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> number of frames left out
+    _position: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._position = {frame_id: i for i, frame_id in enumerate(self.ids)}
+
+    def position(self, frame_id: int) -> int | None:
+        """Place of a frame id, None when the sequence has no such usable frame."""
+        return self._position.get(frame_id)
+
+    def without(self, bad: np.ndarray, reason: str) -> Index:
+        """The index less the frames where `bad` [N] is true, counted under `reason`."""
+        if not bad.any():
+            return self
+        keep = np.flatnonzero(~bad)
+        dropped = {**self.dropped, reason: self.dropped.get(reason, 0) + int(bad.sum())}
+        ids = [self.ids[i] for i in keep]
+        files = [self.files[i] for i in keep] if self.files else []
+        return Index(ids, self.times_s[keep], self.world_from_cam[keep], self.K[keep], files, dropped)
+
+
+@dataclass
+class Pixels:
+    """The heavy part of one frame. Everything but the image may be None: this source does not say."""
+
+    image: np.ndarray  # [H, W, 3] uint8 RGB
+    depth: np.ndarray | None = None  # [H, W] z; 0, NaN, infinite or negative = no value
+    motion: np.ndarray | None = None  # [H, W] uint8 0 static, 1 moving, 255 unknown
+    instances: np.ndarray | None = None  # [H, W] int32
+    sky: np.ndarray | None = None  # [H, W] bool
+    flow_forward: np.ndarray | None = None  # [2, H, W] to the next frame of the sequence
+    flow_backward: np.ndarray | None = None  # [2, H, W] to the frame before
+
+
+class FrameDataset(ABC):
+    """A data set on disk. Subclasses implement `names`, `read_index` and `read_pixels`."""
+
+    name: ClassVar[str]
+    is_metric: ClassVar[bool] = False
+    is_video: ClassVar[bool] = True
+    knows: ClassVar[tuple[str, ...]] = ("cameras", "intrinsics", "depth")  # and "motion"; the rest is filled in
+
+    def __init__(self, root: str | Path, *, threads: int = 1):
+        """`threads` decode the frames of a clip in parallel. Raises DataError when `root` is no folder."""
+        self.root = Path(root)
+        self.threads = threads
+        self._indices: OrderedDict[str, Index] = OrderedDict()
+        if not self.root.is_dir():
+            raise DataError(f"{self.root} is not a folder: give the root of {self.name} (see docs/datasets.md)")
+        if threads < 1:
+            raise ConfigError(f"{threads} threads cannot decode anything: give 1 or more")
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Sequence names, sorted."""
+
+    @abstractmethod
+    def read_index(self, sequence: str) -> Index:
+        """Ids, times and cameras of one sequence from its text files."""
+
+    @abstractmethod
+    def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
+        """Decode the frame at place `i` of the index."""
+
+    def truth(self, sequence: str) -> dict[str, str]:
+        """What a sequence really knows -> "true" or "pseudo"; what is absent is filled in and means nothing."""
+        return dict.fromkeys(self.knows, "true")
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def index(self, sequence: str) -> Index:
+        """The index of one sequence, kept for the next clip. Raises DataError when the sequence has no usable frame."""
+        if sequence not in self._indices:
+            index = self.read_index(sequence)
+            if not index.ids:
+                raise DataError(f"{self.name}/{sequence} has no usable frame (dropped: {index.dropped or 'none'})")
+            self._indices[sequence] = index
+            if len(self._indices) > _KEPT_INDICES:
+                self._indices.popitem(last=False)
+        self._indices.move_to_end(sequence)
+        return self._indices[sequence]
+
+    def frame_ids(self, sequence: str) -> list[int]:
+        return self.index(sequence).ids
+
+    def load(self, sequence: str, frame_ids: Sequence[int]) -> Sample:
+        """Decode the given frames, in the given order. Raises DataError naming what is missing or damaged."""
+        index = self.index(sequence)
+        places = [self._place(sequence, index, frame_id) for frame_id in frame_ids]
+        if not places:
+            raise DataError(f"{self.name}/{sequence}: no frames were asked for: give at least one frame id")
+        if self.threads > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                frames = list(pool.map(lambda i: self.read_pixels(sequence, index, i), places))
+        else:
+            frames = [self.read_pixels(sequence, index, i) for i in places]
+        return self._stack(f"{self.name}/{sequence}", index, places, frames)
+
+    def _place(self, sequence: str, index: Index, frame_id: int) -> int:
+        place = index.position(int(frame_id))
+        if place is None:
+            raise DataError(
+                f"{self.name}/{sequence} has no usable frame {frame_id}: it has {len(index.ids)} frames "
+                f"{index.ids[0]}..{index.ids[-1]} (dropped: {index.dropped or 'none'})"
+            )
+        return place
+
+    def _stack(self, name: str, index: Index, places: list[int], frames: list[Pixels]) -> Sample:
+        shapes = {frame.image.shape[:2] for frame in frames}
+        if len(shapes) > 1:
+            raise DataError(f"{name}: frames differ in size {sorted(shapes)}: take frames of one size")
+        neighbours = bool(np.all(np.diff(places) == 1))
+        depth = [clean_depth(f.depth, f.image.shape[:2], name, index.ids[i]) for f, i in zip(frames, places)]
+        forward, backward = (_stack_or_none(frames, key) if neighbours else None for key in _FLOWS)
+        if forward is not None:
+            forward[-1] = np.nan  # its target is not in the clip
+        if backward is not None:
+            backward[0] = np.nan
+        return Sample(
+            images=np.stack([frame.image for frame in frames]),
+            depth=np.stack(depth),
+            K=index.K[places],
+            world_from_cam=index.world_from_cam[places],
+            times_s=index.times_s[places].astype(np.float64),
+            name=name,
+            motion=_stack_or_none(frames, "motion"),
+            flow_forward=forward,
+            flow_backward=backward,
+            instances=_stack_or_none(frames, "instances"),
+            sky=_stack_or_none(frames, "sky"),
+            indices=np.array([index.ids[i] for i in places], dtype=np.int64),
+            is_metric=self.is_metric,
+            is_video=self.is_video and bool(np.all(np.diff(places) > 0)),
+        ).check()
+
+
+_FLOWS = ("flow_forward", "flow_backward")
+
+
+def _stack_or_none(frames: list[Pixels], key: str) -> np.ndarray | None:
+    values = [getattr(frame, key) for frame in frames]
+    if all(value is None for value in values):
+        return None
+    shape, dtype = next((value.shape, value.dtype) for value in values if value is not None)
+    # One frame may lack what its neighbours have (the last forward flow): unknown, in the words of each kind.
+    unknown = {"motion": 255, "flow_forward": np.nan, "flow_backward": np.nan}.get(key, 0)
+    return np.stack([np.full(shape, unknown, dtype) if value is None else value for value in values])
+
+
+def clean_depth(depth: np.ndarray | None, shape: tuple[int, int], name: str, frame_id: int) -> np.ndarray:
+    """Depth float32 [H, W] with 0 wherever it is unknown. Raises DataError when its shape is not the image's."""
+    if depth is None:
+        return np.zeros(shape, np.float32)
+    if depth.shape != shape:
+        raise DataError(
+            f"{name}, frame {frame_id}: depth is {depth.shape} but the image is {shape}: files do not match"
+        )
+    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def identity_cameras(count: int) -> np.ndarray:
+    """[count, 4, 4] for sources that know no cameras."""
+    return np.tile(np.eye(4), (count, 1, 1))
+
+
+def invalid_cameras(world_from_cam: np.ndarray) -> np.ndarray:
+    """[N] bool: not finite, or the rotation is not orthonormal (tolerance as in the Sample contract)."""
+    finite = np.asarray(np.isfinite(world_from_cam).all((-1, -2)))
+    R = np.where(finite[:, None, None], world_from_cam[:, :3, :3], np.eye(3))
+    skewed = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max((-1, -2)) > 1e-3
+    return ~finite | skewed | (np.linalg.det(R) < 0)

@@ -1,0 +1,146 @@
+"""Co3Dv2: turntable-like phone videos of static objects, and the pose benchmark's own annotation files.
+
+Layout: `<category>/{frame_annotations.jgz, sequence_annotations.jgz, <sequence>/{images,depths,depth_masks,masks}/}`.
+Choices
+- Depth is float16 bits times `scale_adjustment`, kept where the depth mask is above 128. Scale is arbitrary.
+- Intrinsics are taken as isotropic NDC whatever the file calls them, as every user of Co3Dv2 does.
+- Objects do not move: motion is 0 everywhere. The object mask is foreground and becomes `instances`.
+- Sequences below a viewpoint quality of 0.5 are left out (`min_quality`).
+- `Co3DBenchmark` reads `<category>_test.jgz` (PoseDiffusion/VGGT): cameras only, pictures of any size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openmore.data.datasets import axes, decode
+from openmore.data.datasets.base import FrameDataset, Index, Pixels, invalid_cameras
+from openmore.data.datasets.implicitron import ISOTROPIC, intrinsics_of, world_from_cam_of
+from openmore.errors import DataError
+from openmore.io.images import image_shape
+
+FPS = 30.0
+
+
+class Co3D(FrameDataset):
+    """Co3Dv2 with depth."""
+
+    name = "co3d"
+    knows = ("cameras", "intrinsics", "depth", "motion")
+
+    def __init__(
+        self, root: str | Path, *, categories: tuple[str, ...] = (), min_quality: float = 0.5, threads: int = 1
+    ):
+        super().__init__(root, threads=threads)
+        self.categories, self.min_quality = categories, min_quality
+        self._frames: dict[str, dict[str, list[dict[str, Any]]]] = {}
+
+    def names(self) -> list[str]:
+        found = [f"{category}/{name}" for category in self._categories() for name in self._usable(category)]
+        if not found:
+            raise DataError(
+                f"{self.root} has no sequence of quality {self.min_quality} with pictures: check the download"
+            )
+        return found
+
+    def _categories(self) -> list[str]:
+        here = [c for c in decode.subfolders(self.root) if (self.root / c / "frame_annotations.jgz").is_file()]
+        if not here:
+            raise DataError(f"{self.root} has no <category>/frame_annotations.jgz: give the root of Co3Dv2")
+        return [c for c in here if not self.categories or c in self.categories]
+
+    def _usable(self, category: str) -> list[str]:
+        entries = decode.read_json(self.root / category / "sequence_annotations.jgz")
+        good = {e["sequence_name"] for e in entries if (e.get("viewpoint_quality_score") or 0) > self.min_quality}
+        return [n for n in decode.subfolders(self.root / category) if n in good]
+
+    def entries(self, sequence: str) -> list[dict[str, Any]]:
+        """Annotations of one sequence by frame number."""
+        category, _, name = sequence.partition("/")
+        if category not in self._frames:
+            found: dict[str, list[dict[str, Any]]] = {}
+            for entry in decode.read_json(self.root / category / "frame_annotations.jgz"):
+                found.setdefault(entry["sequence_name"], []).append(entry)
+            self._frames = {category: found}  # one category at a time: the files are large
+        entries = self._frames[category].get(name)
+        if not entries:
+            raise DataError(f"{self.root}/{category}: no annotation of sequence {name}")
+        return sorted(entries, key=lambda entry: int(entry["frame_number"]))
+
+    def read_index(self, sequence: str) -> Index:
+        entries = self.entries(sequence)
+        K = [
+            intrinsics_of(
+                e["viewpoint"]["focal_length"],
+                e["viewpoint"]["principal_point"],
+                ISOTROPIC,
+                tuple(e["image"]["size"]),
+            )
+            for e in entries
+        ]
+        ids = [int(e["frame_number"]) for e in entries]
+        world_from_cam = np.stack([world_from_cam_of(e["viewpoint"]) for e in entries])
+        files = [self.root / e["image"]["path"] for e in entries]
+        index = Index(ids, np.array(ids) / FPS, world_from_cam, np.stack(K), files)
+        return index.without(invalid_cameras(world_from_cam), "invalid camera")
+
+    def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
+        number = index.ids[i]
+        entry = next(e for e in self.entries(sequence) if int(e["frame_number"]) == number)
+        depth = decode.read_float16_bits(self.root / entry["depth"]["path"])
+        depth *= float(entry["depth"].get("scale_adjustment", 1.0))
+        if entry["depth"].get("mask_path"):
+            depth[decode.read_labels(self.root / entry["depth"]["mask_path"]) <= 128] = 0
+        mask = (entry.get("mask") or {}).get("path")
+        instances = (decode.read_labels(self.root / mask) > 127).astype(np.int32) if mask else None
+        return Pixels(decode.read_rgb(index.files[i]), depth, np.zeros(depth.shape, np.uint8), instances)
+
+
+class Co3DBenchmark(FrameDataset):
+    """The relative-pose benchmark: one `<category>_test.jgz` per category and the Co3Dv2 pictures."""
+
+    name = "co3d_benchmark"
+    is_video = False
+    knows = ("cameras",)
+
+    def __init__(self, root: str | Path, *, annotations: str | Path | None = None, threads: int = 1):
+        """`annotations`: folder of the .jgz files, default the root itself."""
+        super().__init__(root, threads=threads)
+        self.annotations = Path(annotations) if annotations is not None else self.root
+        self._categories: dict[str, dict[str, list[dict[str, Any]]]] = {}
+
+    def categories(self) -> list[str]:
+        """Categories that have a list."""
+        found = sorted(p.name.removesuffix("_test.jgz") for p in self.annotations.glob("*_test.jgz"))
+        if not found:
+            raise DataError(
+                f"{self.annotations} has no <category>_test.jgz: get the VGGT/PoseDiffusion annotation files"
+            )
+        return found
+
+    def names(self) -> list[str]:
+        return [f"{c}/{name}" for c in self.categories() for name in sorted(self._category(c))]
+
+    def _category(self, category: str) -> dict[str, list[dict[str, Any]]]:
+        if category not in self._categories:
+            self._categories[category] = decode.read_json(self.annotations / f"{category}_test.jgz")
+        return self._categories[category]
+
+    def read_index(self, sequence: str) -> Index:
+        category, _, name = sequence.partition("/")
+        entries = self._category(category)[name]
+        files = [self.root / entry["filepath"] for entry in entries]
+        cameras = axes.from_pytorch3d(np.array([e["R"] for e in entries]), np.array([e["T"] for e in entries]))
+        K = [
+            intrinsics_of(e["focal_length"], e["principal_point"], ISOTROPIC, image_shape(path)) if path.is_file()
+            else np.eye(3)
+            for e, path in zip(entries, files)
+        ]  # fmt: skip
+        index = Index(list(range(len(files))), np.arange(len(files), dtype=float), cameras, np.stack(K), files)
+        return index.without(invalid_cameras(cameras), "invalid camera")
+
+    def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
+        return Pixels(decode.read_rgb(index.files[i]))
