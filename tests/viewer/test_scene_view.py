@@ -1,0 +1,98 @@
+"""The viewer's logic without a browser: what is drawn, when, and where."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from openmore.errors import InputError
+from openmore.types import Reconstruction
+from openmore.viewer.layers import Settings
+from openmore.viewer.scene_view import SceneView, native_fps
+from openmore.viewer.server import close_server, open_server
+from openmore.viewer.stage import MOST_FRUSTA
+from tests.scenes import make_scene
+
+pytest.importorskip("viser")
+
+
+def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[SceneView]:
+    """A scene of four frames beside one of two."""
+    scenes = {"long": make_scene(4), "short": make_scene(2, (24, 32), (48, 64))}
+    view = SceneView(open_server(), scenes, Settings(confidence=0))
+    view.wait_until_loaded(20)
+    yield view
+    view.close()
+
+
+def test_scenes_stand_side_by_side(pair: SceneView) -> None:
+    left, right = pair.stages
+    assert left._frame.position[0] + left.extent_x()[1] < right._frame.position[0] + right.extent_x()[0]
+
+
+def test_the_shorter_scene_waits_at_its_end(pair: SceneView) -> None:
+    pair.show(3)
+    wait_for(lambda: pair.stages[0].drawn == 3)
+    assert pair.stages[1].drawn == 1
+    np.testing.assert_allclose(pair.stages[0]._nodes["camera"].position, pair.stages[0].cameras[3].center)
+
+
+def test_the_status_names_every_scene(pair: SceneView) -> None:
+    wait_for(lambda: "background from" not in pair._status.content)
+    assert "**long**: 4 frames" in pair._status.content and "**short**: 2 frames" in pair._status.content
+
+
+def test_sliders_change_what_is_drawn(pair: SceneView) -> None:
+    def drawn() -> int:
+        return len(pair.stages[0]._nodes["static"].points)
+
+    everything = drawn()
+    pair._confidence.value = 50.0
+    wait_for(lambda: drawn() < everything)
+    pair._confidence.value = 0.0
+    wait_for(lambda: drawn() == everything)
+    size = pair.stages[0]._nodes["static"].point_size
+    pair._size.value = 2.0
+    wait_for(lambda: pair.stages[0]._nodes["static"].point_size == pytest.approx(2 * size))
+
+
+def test_the_scene_is_looked_at_from_behind_the_first_camera(pair: SceneView) -> None:
+    position, look_at = pair.stages[0].first_view()
+    assert position[2] < 0 < look_at[2] and position[1] < 0  # y points down
+
+
+def test_a_long_path_draws_a_bounded_number_of_frusta() -> None:
+    short = make_scene(1, (6, 8), (12, 16))
+    frames = [replace(short.frames[0], index=i, time_s=i / 10) for i in range(3 * MOST_FRUSTA)]
+    view = SceneView(open_server(), {"long": Reconstruction(frames, short.info)})
+    assert len(view.stages[0]._nodes["frusta"].points) == 8 * MOST_FRUSTA
+    view.close()
+
+
+def test_nothing_to_show_is_refused(scene: Reconstruction) -> None:
+    server = open_server()
+    try:
+        for scenes in ({}, {"empty": Reconstruction([], scene.info)}):
+            with pytest.raises(InputError, match="without frames"):
+                SceneView(server, scenes)
+    finally:
+        close_server(server)
+
+
+@pytest.mark.parametrize(("step", "fps"), [(0.1, 10), (1 / 29.97, 30), (1 / 240, 60), (5, 1), (0, 10)])
+def test_the_rate_is_the_scenes_own_within_the_sliders_range(scene: Reconstruction, step: float, fps: float) -> None:
+    frames = [replace(frame, time_s=i * step) for i, frame in enumerate(scene.frames)]
+    assert native_fps(Reconstruction(frames, scene.info)) == fps
+    assert native_fps(Reconstruction(frames[:1], scene.info)) == 10
