@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 RAY_USAGE_STATS_ENABLED=0 RERUN_ANALYTICS=0
 TEST_WORKERS ?= 2
 
-.PHONY: help install demo test test-slow lint format types docs clean
+.PHONY: help install demo test test-slow test-browser lint format types docs clean
 
 help:
 	@echo "make demo      install into $(VENV) and reconstruct a clip made by the built-in generator"
@@ -37,6 +37,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(TEST_ENV) $(BIN)/python -m pytest -m "slow" $(ARGS)
+
+test-browser: $(STAMP)  # needs a Chromium: apt-get install chromium
+	$(TEST_ENV) $(BIN)/python -m pytest -m browser $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

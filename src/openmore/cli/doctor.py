@@ -8,11 +8,10 @@ import typer
 
 OPTIONAL = {
     "viser": "viewer",
-    "trimesh": "viewer",
     "skimage": "masks",
     "transformers": "masks",
     "matplotlib": "eval",
-    "pycolmap": "export",
+    "pxr": "export",
     "ray": "scale",
 }
 

@@ -97,18 +97,19 @@ class ModelConfig:
 
 _VGGT = ModelConfig()
 _MORE = replace(_VGGT, heads=HEADS)
+# Sized to what two CPU cores can train (docs/training_log.md); a GPU should train a larger one.
 _SMALL = ModelConfig(
     image_size=224,
-    embed_dim=192,
-    depth=6,
-    num_heads=3,
-    vit_depth=6,
-    vit_heads=3,
+    embed_dim=128,
+    depth=4,
+    num_heads=2,
+    vit_depth=3,
+    vit_heads=2,
     camera_depth=1,
-    camera_heads=6,
-    dpt_features=48,
-    dpt_channels=(32, 64, 96, 128),
-    saved_layers=(2, 3, 4, 5),
+    camera_heads=4,
+    dpt_features=32,
+    dpt_channels=(24, 48, 64, 96),
+    saved_layers=(0, 1, 2, 3),
     heads=("camera", "depth", "motion"),
     duplicate_camera=True,
     layer_scale=0.3,
