@@ -62,7 +62,7 @@ def _pxr(module: str) -> Any:
     try:
         return import_module(f"pxr.{module}")
     except ImportError as error:
-        raise MissingExtra("usd-core", "usd", "USD export") from error
+        raise MissingExtra("usd-core", "export", "USD export") from error
 
 
 def _set_points(prim: Any, cloud: np.ndarray, size: float, time: Any) -> None:
