@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException  # derives from BaseException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from openmore.errors import CheckpointError
@@ -67,7 +68,7 @@ def save(root: Path, step: int, state: TrainState, ranks: Ranks, meta: dict[str,
         with _alone_without_warning() as alone:
             dcp.save(_collect(state, ranks), checkpoint_id=str(partial), no_dist=alone)
         _finish(partial, target, {"step": step, **meta}, ranks)
-    except Exception as error:  # DCP wraps every cause, of any rank, in its own type
+    except (Exception, CheckpointException) as error:  # the disk's answer on any rank, in many wrappings
         if ranks.main:
             shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
@@ -104,10 +105,9 @@ def _alone_without_warning() -> Iterator[bool]:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of the innermost reason."""
-    failures = getattr(error, "failures", None)
-    if failures:
-        error = next(iter(failures.values()))[0]
+    """The first line of the first rank's reason."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -138,7 +138,7 @@ def load(path: Path, state: TrainState, ranks: Ranks) -> dict[str, Any]:
     try:
         with _alone_without_warning() as alone:
             dcp.load(collected, checkpoint_id=str(path), no_dist=alone)
-    except Exception as error:
+    except (Exception, CheckpointException) as error:
         raise CheckpointError(f"cannot resume from {path}: {_cause(error)}") from error
     settings = [{key: group[key] for key in GROUP_SETTINGS} for group in state.optimizer.param_groups]
     set_state_dict(

@@ -46,7 +46,12 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         {"params": members, "weight_decay": config.weight_decay * decay, PEAK: lr, "lr": lr}
         for (decay, lr), members in groups.items()
     ]
-    return torch.optim.AdamW(settings, betas=config.betas)
+    optimizer = torch.optim.AdamW(settings, betas=config.betas)
+    # All state exists from the start: a parameter that has had no gradient yet would be missing from checkpoints.
+    for parameter in (p for group in settings for p in group["params"]):
+        moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {"step": torch.tensor(0.0), **moments}
+    return optimizer
 
 
 def decays(name: str, parameter: Tensor) -> bool:

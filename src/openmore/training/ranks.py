@@ -43,19 +43,23 @@ class Ranks:
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Join torchrun's process group for the block. Raises ConfigError when the device is not there."""
+    """Join the process group of torchrun (or of srun, see examples/slurm_train.sh) for the block; a group that is
+    there already is used and left alone. Raises ConfigError when the device is not there.
+    """
     world, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     chosen = pick_device(device, local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    if world == 1 or dist.is_initialized():
-        yield Ranks(int(os.environ.get("RANK", "0")), world, chosen)
-        return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), world, chosen)
-    finally:
-        dist.destroy_process_group()
+    if dist.is_initialized():
+        yield Ranks(dist.get_rank(), dist.get_world_size(), chosen)
+    elif world == 1:
+        yield Ranks(0, 1, chosen)
+    else:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        try:
+            yield Ranks(dist.get_rank(), world, chosen)
+        finally:
+            dist.destroy_process_group()
 
 
 def pick_device(device: str, local_rank: int) -> torch.device:

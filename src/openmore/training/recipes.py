@@ -132,9 +132,9 @@ def tiny_smoke() -> TrainConfig:
             images_per_rank=16,
             render="worker",
         ),
-        optim=replace(base.optim, steps=60, lr=2e-3, warmup=0.1, ema=0.9),
+        optim=replace(base.optim, steps=30, lr=2e-3, warmup=0.1, ema=0.9),
         run=RunConfig(
-            precision="fp32", checkpointing=False, save_every=30, log_every=5, metrics_every=20, sheet_every=60
+            precision="fp32", checkpointing=False, save_every=15, log_every=5, metrics_every=15, sheet_every=30
         ),
     )
 

@@ -1,0 +1,170 @@
+"""A run as a whole: it learns, resumes exactly, survives NaN, signals and a full disk."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from openmore.errors import CheckpointError, ConfigError, InputError
+from openmore.model.more import MoRe
+from openmore.training import checkpoint
+from openmore.training.logbook import read_log
+from openmore.training.recipes import recipe
+from openmore.training.session import StopWatch, train
+from tests.training.toy import ToySource, equal_states, toy_config
+
+
+def run(out: Path, *changes: str, source: ToySource | None = None, **options: Any) -> tuple[list[float], Any]:
+    losses: list[float] = []
+    on_log = options.pop("on_log", lambda step: None)
+
+    def listen(step: int, values: dict[str, float]) -> None:
+        losses.append(values.get("loss", math.nan))
+        on_log(step)
+
+    report = train(toy_config(*changes), out, source=source or ToySource(), on_log=listen, **options)
+    return losses, report
+
+
+def test_tiny_smoke_learns(tmp_path: Path) -> None:
+    report = train(recipe("tiny_smoke"), tmp_path)
+    losses = [line["loss"] for line in read_log(tmp_path / "log.jsonl", "train")]
+    assert report.stopped == "finished" and report.skipped == 0
+    assert sum(losses[-2:]) / 2 < 0.7 * losses[0]
+    assert list((tmp_path / "sheets").glob("*.png"))
+    model = MoRe.from_pretrained(str(report.weights))
+    assert model.provenance["steps"] == report.step and model.provenance["trained_on"] == "the synthetic 4D world"
+
+
+@pytest.mark.parametrize("changes", [(), ("optim.accumulate=2", "optim.ema=0")], ids=["average", "accumulate"])
+def test_resuming_is_the_same_as_not_stopping(tmp_path: Path, changes: tuple[str, ...]) -> None:
+    straight, _ = run(tmp_path / "a", *changes)
+    first, _ = run(tmp_path / "b", *changes, on_log=stop_at(2))
+    second, report = run(tmp_path / "b", *changes, resume=True)
+    assert len(first) == 2 and first + second == straight
+    assert report.step == 4
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in "ab"]
+    assert equal_states(*weights)
+
+
+def stop_at(step: int) -> Any:
+    """SIGTERM to this process during a step, as SLURM sends it."""
+    return lambda now: os.kill(os.getpid(), signal.SIGTERM) if now == step else None
+
+
+def test_sigterm_saves_and_ends(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    losses, report = run(tmp_path, "optim.steps=50", on_log=stop_at(2))
+    assert report.stopped == "signal" and report.step == 2 == len(losses)
+    assert checkpoint.complete(tmp_path / "checkpoints") == [report.checkpoint]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_time_budget_ends_the_run_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 3.0, 6.0, 9.0])  # construction is given its start; steps of 3 s
+    monkeypatch.setattr("openmore.training.session.time.monotonic", lambda: next(clock))
+    watch = StopWatch(budget_s=14.0, started=0.0)
+    answers = [watch() for _ in range(4)]
+    assert answers == [None, None, None, "time budget"]  # 9 + 2 * 3 > 14
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_reported(tmp_path: Path) -> None:
+    _, report = run(tmp_path, source=ToySource(spoil_step=1))
+    skipped = read_log(tmp_path / "log.jsonl", "skipped")
+    assert report.skipped == 1 and report.step == 4
+    assert skipped[0]["step"] == 1 and "loss" in skipped[0]["not_finite"] and skipped[0]["clips"][0].startswith("toy/")
+    assert all(v.isfinite().all() for v in load_file(tmp_path / "weights.safetensors").values())
+
+
+def test_a_run_that_never_has_a_finite_loss_stops(tmp_path: Path) -> None:
+    class Spoilt(ToySource):
+        def prepare(self, plan: Any, rank: int) -> Any:
+            self.spoil_step = plan.step
+            return super().prepare(plan, rank)
+
+    with pytest.raises(ConfigError, match="no finite loss for 2 steps"):
+        run(tmp_path, "run.max_skips=2", source=Spoilt())
+
+
+def test_a_full_disk_keeps_the_older_checkpoint(tmp_path: Path) -> None:
+    """Files may not grow past 100 kB after step 2: periodic saves are reported, the last one fails loudly."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_disk(step: int) -> None:
+        if step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    try:
+        with pytest.raises(CheckpointError, match="older checkpoints are untouched"):
+            run(tmp_path, "optim.steps=5", "run.save_every=2", on_log=fill_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000002"]
+    assert [line["step"] for line in read_log(tmp_path / "log.jsonl", "save failed")] == [4]
+    _, report = run(tmp_path, "optim.steps=5", resume=True)
+    assert report.step == 5
+
+
+def test_old_checkpoints_go_when_new_ones_are_complete(tmp_path: Path) -> None:
+    run(tmp_path, "run.save_every=1", "run.keep=2")
+    assert [p.name for p in checkpoint.complete(tmp_path / "checkpoints")] == ["step_00000003", "step_00000004"]
+
+
+def test_a_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=1")
+    with pytest.raises(InputError, match="add --resume"):
+        run(tmp_path, "optim.steps=1")
+
+
+def test_resuming_a_finished_run_changes_nothing_but_may_be_prolonged(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=2")
+    losses, report = run(tmp_path, "optim.steps=2", resume=True)
+    assert not losses and report.step == 2
+    losses, report = run(tmp_path, "optim.steps=3", resume=True)
+    assert len(losses) == 1 and report.step == 3
+    assert "optim.steps: 2 -> 3" in read_log(tmp_path / "log.jsonl", "resumed")[-1]["changed"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=1")
+    for shard in tmp_path.rglob("*.distcp"):
+        shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*step_00000001"):
+        run(tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=1")
+    with pytest.raises(CheckpointError, match="of the network tiny, this run of small"):
+        run(tmp_path, "model=small", resume=True)
+
+
+def test_workers_give_the_same_batches(tmp_path: Path) -> None:
+    one, _ = run(tmp_path / "a", "optim.steps=2")
+    other, _ = run(tmp_path / "b", "optim.steps=2", "data.workers=1")
+    assert one == other
+
+
+def test_bf16_and_recomputation_change_little(tmp_path: Path) -> None:
+    plain, _ = run(tmp_path / "a", "optim.steps=1")
+    recomputed, _ = run(tmp_path / "b", "optim.steps=1", "run.checkpointing=true")
+    assert recomputed == pytest.approx(plain, rel=1e-6)
+    half, _ = run(tmp_path / "c", "optim.steps=1", "run.precision=bf16")
+    assert half == pytest.approx(plain, rel=0.05) and half != plain
+
+
+def test_frozen_parts_stay(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    run(tmp_path, "optim.freeze=aggregator.*", "optim.ema=0", "optim.steps=1")
+    run(tmp_path / "later", "optim.freeze=aggregator.*", "optim.ema=0", "optim.steps=3")
+    one, later = (load_file(p / "weights.safetensors") for p in (tmp_path, tmp_path / "later"))
+    changed = {k.split(".")[0] for k in one if not torch.equal(one[k], later[k])}
+    assert changed == {"camera_head", "depth_head", "point_head", "motion_head"}
