@@ -115,8 +115,9 @@ class LayerScale(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((dim,), init))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        """The residual stream x with the scaled branch added, in one pass over memory."""
+        return torch.addcmul(x, self.gamma, branch.to(x.dtype))
 
 
 class Mlp(nn.Module):
@@ -176,8 +177,8 @@ class Block(nn.Module):
 
     def close(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add the attended values and the MLP to the residual stream [N, T, C]."""
-        x = x + self.ls1(self.attn.merge(attended))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        x = self.ls1(x, self.attn.merge(attended))
+        return self.ls2(x, self.mlp(self.norm2(x)))
 
     def forward(self, x: Tensor, rope: Rope | None = None) -> Tensor:
         """Attention among the T tokens of each item of [N, T, C]."""

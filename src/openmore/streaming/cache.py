@@ -38,8 +38,9 @@ class TokenStore:
         device: torch.device,
     ):
         self.capacity, self.device = capacity, device
-        self.k = [torch.zeros(batch, heads, capacity, head_dim, dtype=dtype, device=device) for _ in range(layers)]
-        self.v = [torch.zeros_like(k) for k in self.k]
+        # Not zeroed: a slot is read only after it was written, and untouched pages of host memory cost nothing.
+        self.k = [torch.empty(batch, heads, capacity, head_dim, dtype=dtype, device=device) for _ in range(layers)]
+        self.v = [torch.empty_like(k) for k in self.k]
         self.used = 0  # slots 0..used hold tokens or are listed in `free`
         self.free: list[int] = []
         self.slots: dict[int, list[int]] = {}  # frame -> its slots, in token order
@@ -130,7 +131,7 @@ class TokenStore:
         for tensors in (self.k, self.v):
             for i, old in enumerate(tensors):
                 if old.shape[2] < capacity:  # some have grown already if an earlier attempt ran out of memory
-                    tensors[i] = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
+                    tensors[i] = old.new_empty(*old.shape[:2], capacity, old.shape[3])
                     tensors[i][:, :, : old.shape[2]] = old
         self.capacity = capacity
 
