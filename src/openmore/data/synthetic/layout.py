@@ -4,7 +4,7 @@ Choices
 - The camera's path comes first; things are placed where it looks and never where it goes.
 - Indoors: six slabs with pictures, doors and rugs; outdoors: ground, paths, houses, trees, sky with clouds and haze.
 - Fields of view 35-90 degrees, principal point in the middle (what the network's pose code can say).
-- Exposure follows from the lights, as a camera's automatic does, with drift and errors.
+- Optics vary from clip to clip: exposure errors and drift, grey cameras, blur, noise, JPEG.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def describe(seed: int, recipe: Recipe | None = None) -> Scene:
         add_mover(stage, view, outdoor, recipe.mover_speed)
     light = _light(rng, outdoor)
     return stage.freeze(
-        f"synthetic/{seed:06d}", recipe.shape, K, world_from_cam, _sky(rng, light), light, _optics(rng, t, light)
+        f"synthetic/{seed:06d}", recipe.shape, K, world_from_cam, _sky(rng, light), light, _optics(rng, t)
     )
 
 
@@ -130,7 +130,7 @@ def _room(stage: Stage, room: np.ndarray) -> None:
     floor = random_material(r, group=int(r.choice([3, 4, 1, 2, 10, 0])))
     wall, other = (random_material(r, group=int(r.choice([12, 12, 12, 3, 1, 8, 0, 11]))) for _ in range(2))
     ceiling = random_material(r, group=int(r.choice([12, 12, 3])))
-    ceiling.gain, ceiling.offset = ceiling.gain * 0.5, ceiling.offset * 0.3 + 0.45
+    ceiling.gain, ceiling.offset = ceiling.gain * 0.4, ceiling.offset * 0.3 + 0.4
     stage.add(BOX, (w + 0.2, thick, d + 0.2), still, (0, thick, 0), material=floor, casts=False)
     stage.add(BOX, (w + 0.2, thick, d + 0.2), still, (0, -h - thick, 0), material=ceiling, casts=False)
     for side in (-1, 1):
@@ -206,9 +206,10 @@ def _light(rng: np.random.Generator, outdoor: bool) -> Light:
     elevation, azimuth = np.radians(rng.uniform(25, 80)), rng.uniform(0, 6.28)
     to_sun = np.array([np.cos(elevation) * np.sin(azimuth), -np.sin(elevation), np.cos(elevation) * np.cos(azimuth)])
     warmth = rng.normal(0, 0.12)
-    sun = rng.uniform(0.2, 1.6) * np.array([1 + warmth, 1.0, 1 - warmth])
-    ambient = rng.uniform(0.25, 0.9) * np.array([1 - 0.6 * warmth, 1.0, 1 + 0.6 * warmth])
+    sun = rng.uniform(0.3, 2.5) * np.array([1 + warmth, 1.0, 1 - warmth])
+    ambient = rng.uniform(0.15, 0.7) * np.array([1 - 0.6 * warmth, 1.0, 1 + 0.6 * warmth])
     side = rng.normal(0, 1, 3) * (1, 0.3, 1)
+    sky = (ambient.mean() + 0.3 * sun.mean()) * rng.uniform(0.8, 1.8)
     return Light(
         to_sun=to_sun,
         sun=sun,
@@ -216,7 +217,8 @@ def _light(rng: np.random.Generator, outdoor: bool) -> Light:
         to_fill=side / np.linalg.norm(side),
         fill=float(rng.uniform(0, 0.6)),
         shadow=float(rng.uniform(0.3, 1.0)),
-        horizon=ambient * rng.uniform(0.9, 1.5),
+        horizon=sky * (1 + 0.5 * (ambient / ambient.mean() - 1)) * rng.uniform(0.8, 1.1),
+        sky=float(sky),
         haze=float(np.exp(rng.uniform(np.log(3e-4), np.log(2e-2)))) if outdoor else 0.0,
     )
 
@@ -231,15 +233,16 @@ def _sky(rng: np.random.Generator, light: Light) -> Material:
     )
 
 
-def _optics(rng: np.random.Generator, t: np.ndarray, light: Light) -> Optics:
-    level = (light.ambient * 0.85 + 0.5 * light.sun).mean()
+def _optics(rng: np.random.Generator, t: np.ndarray) -> Optics:
     drift = motion.wander(rng, t, 1, rng.choice([0.0, 0.03, 0.1]), 0.5)[:, 0]
     noisy = rng.random() < 0.6
     return Optics(
-        exposure=np.exp(rng.normal(0, 0.3) + drift) * 0.75 / level,
+        exposure=np.exp(rng.normal(0, 0.25) + drift),
+        saturation=0.0 if rng.random() < 0.12 else float(rng.uniform(0.5, 1.1)),
         white=np.exp(rng.normal(0, 0.06, 3)),
         vignette=float(rng.uniform(0, 0.35) * (rng.random() < 0.5)),
         blur=float(rng.choice([0.0, rng.uniform(0, 0.6), 1.0], p=[0.5, 0.4, 0.1])),
+        contrast=float(rng.uniform(0.0, 1.3)),
         shutter=float(rng.uniform(0.2, 0.7)) if rng.random() < 0.25 else 0.0,
         noise=float(rng.uniform(0, 0.02)) if noisy else 0.0,
         shot_noise=float(rng.uniform(0, 0.03)) if noisy else 0.0,

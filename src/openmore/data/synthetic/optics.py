@@ -1,11 +1,12 @@
 """The camera: edge smoothing, lens and motion blur, exposure, tone, noise, JPEG, quantisation.
 
 Choices
+- Exposure is metered once per clip on a coarse grid of its first frame, as a camera that locks it.
 - Silhouettes are smoothed where the surface's slot changes: the look of supersampling for the price of one blur.
 - Motion blur averages the picture along its own flow, a first-order shutter.
 - The tone curve is a square root (gamma 2): exact in IEEE arithmetic, unlike a power.
 - Noise comes from one fixed tile read at a random place: the same on every device, and cheap.
-- JPEG is the real thing without entropy coding: 8x8 DCT, the standard tables, chroma at half resolution.
+- Frames that need no motion blur or JPEG do not pay for them.
 """
 
 from __future__ import annotations
@@ -17,21 +18,64 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openmore.data.synthetic.jpeg import quantise
+
 if TYPE_CHECKING:
     from openmore.data.synthetic.render import Packed
 
 NOISE_TILE = 1 << 20
+BLUR_TAPS = 7
+MIDDLE_GREY = 0.24  # linear light that automatic exposure aims at
 
 
-def expose(packed: Packed, linear: Tensor, slot: Tensor, flow: Tensor | None) -> Tensor:
-    """Linear light [3, F, H, W] -> pixel values uint8 [F, 3, H, W]."""
+def expose(packed: Packed, linear: Tensor, slot: Tensor, motion: Tensor | None) -> Tensor:
+    """Linear light [3, F, H, W] -> pixel values uint8 [F, 3, H, W].
+
+    Args:
+        slot: [F, H, W] which surface each pixel shows.
+        motion: [N, 2, H, W] flow of the N frames with an open shutter, in the order of `packed.blurred`.
+    """
     image = linear.transpose(0, 1) * _gain(packed)
-    image = _smooth_edges(image, slot)
+    grey = (image[:, :1] + image[:, 1:2] * 2 + image[:, 2:]) * 0.25
+    image = grey + (image - grey) * packed.frame["saturation"][:, :, None, None]
+    image = _smooth_edges(image.clamp(0.0, 4.0), slot)
+    if motion is not None:
+        image[packed.blurred] = _motion_blur(image[packed.blurred], motion, packed.frame["shutter"][packed.blurred])
     image = image + (blur3(image) - image) * packed.frame["blur"][:, :, None, None]
     image = image.clamp(0.0, 1.0).sqrt()
-    image = _add_noise(packed, image)
-    image = (image.clamp(0.0, 1.0) * 255).round()
+    image = image + (image * image * (3 - 2 * image) - image) * packed.frame["contrast"][:, :, None, None]
+    image = (_add_noise(packed, image).clamp(0.0, 1.0) * 255).round()
+    compressed = np.flatnonzero(packed.jpeg_quality)
+    if len(compressed):
+        quality = torch.from_numpy(packed.jpeg_quality[compressed]).to(image.device)
+        image[compressed] = quantise(image[compressed], quality).clamp(0, 255).round()
     return image.to(torch.uint8)
+
+
+def _motion_blur(image: Tensor, flow: Tensor, shutter: Tensor) -> Tensor:
+    """Mean of BLUR_TAPS looks along the flow [N, 2, H, W], centred on the frame's time."""
+    height, width = image.shape[-2:]
+    size = torch.tensor([width, height], device=image.device, dtype=torch.float32)
+    y = torch.arange(height, device=image.device)[:, None].expand(height, width)
+    x = torch.arange(width, device=image.device)[None].expand(height, width)
+    here = torch.stack((x, y), -1).float()
+    step = flow.movedim(1, -1) * shutter[:, :, None, None]
+    total = torch.zeros_like(image)
+    for offset in np.linspace(-0.5, 0.5, BLUR_TAPS).tolist():
+        grid = (2 * (here + step * offset) + 1) / size - 1
+        total += torch.nn.functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return total / BLUR_TAPS
+
+
+def metered_gain(linear: Tensor) -> Tensor:
+    """Automatic exposure [F, 1] from linear light [3, F, h, w]: brings the median near a middle grey.
+
+    Order statistics instead of a mean: no rounding, so no dependence on how the sum was split.
+    """
+    grey = (linear[0] + linear[1] * 2 + linear[2]).flatten(1) * 0.25
+    count = grey.shape[1]
+    middle, bright = (grey.kthvalue(int(count * q) + 1, dim=1, keepdim=True).values for q in (0.5, 0.85))
+    return MIDDLE_GREY / (0.7 * middle + 0.3 * bright).clamp_min(1e-3)
 
 
 def _gain(packed: Packed) -> Tensor:
@@ -72,5 +116,5 @@ def _add_noise(packed: Packed, image: Tensor) -> Tensor:
     count = image[0].numel()
     place = packed.noise_start[:, None] + torch.arange(count, device=image.device)
     noise = _noise_tile(image.device)[place].view_as(image)
-    strength = packed.frame["noise"] + 0.0
-    return image + noise * (strength[:, :, None, None] + packed.frame["shot_noise"][:, :, None, None] * image)
+    dark, bright = (packed.frame[name][:, :, None, None] for name in ("noise", "shot_noise"))
+    return image + noise * (dark + bright * image)

@@ -29,11 +29,12 @@ def spectral_noise(rng: Random, n: int, slope: float, lowest: float = 1.0) -> Sc
 
 
 def palette(rng: Random, count: int) -> np.ndarray:
-    """[count, 3] colours: one dominant hue, mostly muted, a few vivid, brightness spread wide."""
-    hue = rng.random() + rng.normal(0, 0.08 if rng.random() < 0.7 else 0.5, count)
-    saturation = np.clip(rng.beta(1.2, 3.0) + rng.normal(0, 0.12, count), 0, 0.95)
-    value = np.clip(rng.uniform(0.15, 1.0, count), 0.08, 1.0)
-    phase = (hue[:, None] + np.array([0.0, 1 / 3, 2 / 3])) % 1.0
+    """[count, 3] colours: one dominant hue, most often earth or sky, few vivid, from nearly black to white."""
+    dominant = rng.choice([rng.normal(0.08, 0.04), rng.normal(0.6, 0.06), rng.random()], p=[0.55, 0.2, 0.25])
+    hue = dominant + rng.normal(0, 0.05 if rng.random() < 0.75 else 0.4, count)
+    saturation = np.clip(rng.beta(1.2, 2.2) + rng.normal(0, 0.15, count), 0, 0.95)
+    value = np.clip(rng.beta(0.9, 0.8, count), 0.06, 1.0)
+    phase = (hue[:, None] + np.array([0.0, 2 / 3, 1 / 3])) % 1.0
     wheel = np.clip(np.abs(phase * 6 - 3) - 1, 0, 1)
     return (value[:, None] * (1 - saturation[:, None] * (1 - wheel))).astype(np.float32)
 

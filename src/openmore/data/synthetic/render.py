@@ -11,21 +11,22 @@ Choices
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from openmore.data.synthetic import visibility
-from openmore.data.synthetic.optics import expose
+from openmore.data.synthetic.optics import expose, metered_gain
 from openmore.data.synthetic.scene import Scene
 from openmore.data.synthetic.shading import shade
 from openmore.data.synthetic.tables import NEAR, tables
 from openmore.data.synthetic.textures import TextureBank
-from openmore.data.synthetic.truth import truth_of
+from openmore.data.synthetic.truth import motion_during_shutter, truth_of
 
 KINDS = 4
+METER_GRID = (12, 16)
 
 
 @dataclass
@@ -43,7 +44,8 @@ class Packed:
     labels: Tensor  # [F, 2, slots + 1] int32
     frame: dict[str, Tensor]  # [F, n] each
     noise_start: Tensor  # [F] int64
-    jpeg_quality: Tensor  # [F] int64
+    jpeg_quality: np.ndarray  # [F] int64, 0 = none
+    shutter_open: np.ndarray  # [F] bool, the frame has motion blur
     shape: tuple[int, int]
 
     @property
@@ -53,14 +55,30 @@ class Packed:
     def __len__(self) -> int:
         return len(self.hit)
 
-    def part(self, start: int, stop: int) -> Packed:
-        """Frames start..stop as views."""
-        s = slice(start, stop)
+    @property
+    def blurred(self) -> Tensor:
+        """[N] int64, numbers of the frames with motion blur."""
+        return torch.from_numpy(np.flatnonzero(self.shutter_open)).to(self.hit.device)
+
+    def pick(self, frames: slice | Tensor) -> Packed:
+        """Some of the frames; a slice gives views."""
+        on_host = frames if isinstance(frames, slice) else frames.numpy()
         return Packed(
-            self.kind, self.hit[s], self.shadow[s], self.windows[s], self.shadow_windows[s], self.look[s],
-            self.textures[s], self.flows[s], self.labels[s], {k: v[s] for k, v in self.frame.items()},
-            self.noise_start[s], self.jpeg_quality[s], self.shape,
-        )  # fmt: skip
+            kind=self.kind,
+            hit=self.hit[frames],
+            shadow=self.shadow[frames],
+            windows=self.windows[on_host],
+            shadow_windows=self.shadow_windows[on_host],
+            look=self.look[frames],
+            textures=self.textures[frames],
+            flows=self.flows[frames],
+            labels=self.labels[frames],
+            frame={key: value[frames] for key, value in self.frame.items()},
+            noise_start=self.noise_start[frames],
+            jpeg_quality=self.jpeg_quality[on_host],
+            shutter_open=self.shutter_open[on_host],
+            shape=self.shape,
+        )
 
 
 def pack(scenes: list[Scene], device: torch.device | str = "cpu") -> Packed:
@@ -102,7 +120,8 @@ def pack(scenes: list[Scene], device: torch.device | str = "cpu") -> Packed:
         labels=tensor(spread("labels", 2, 1)),
         frame={key: tensor(np.concatenate([part.frame[key] for part in parts])) for key in parts[0].frame},
         noise_start=tensor(np.concatenate([scene.optics.noise_start for scene in scenes])),
-        jpeg_quality=tensor(np.repeat([scene.optics.jpeg_quality for scene in scenes], lengths)),
+        jpeg_quality=np.repeat([scene.optics.jpeg_quality for scene in scenes], lengths),
+        shutter_open=np.repeat([scene.optics.shutter > 0 for scene in scenes], lengths),
         shape=scenes[0].shape,
     )
 
@@ -179,17 +198,39 @@ def render(
     on_cpu = torch.device(device).type == "cpu"
     chunk = chunk or (1 if on_cpu else 64)
     packed = pack(scenes, device)
+    windowed = on_cpu if windowed is None else windowed
+    _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk)
     out: dict[str, Tensor] = {}
     for start in range(0, len(packed), chunk):
-        part = packed.part(start, min(start + chunk, len(packed)))
-        for key, value in _render_part(part, bank, on_cpu if windowed is None else windowed, flow).items():
+        part = packed.pick(slice(start, start + chunk))
+        for key, value in _render_part(part, bank, windowed, flow).items():
             if key not in out:
                 out[key] = torch.empty((len(packed), *value.shape[1:]), dtype=value.dtype, device=value.device)
             out[key][start : start + len(part)] = value
     return out
 
 
-def _render_part(packed: Packed, bank: TextureBank, windowed: bool, flow: bool) -> dict[str, Tensor]:
+def _meter(packed: Packed, lengths: list[int], bank: TextureBank, chunk: int) -> None:
+    """Multiply every clip's gain by what a coarse look at its first frame asks for."""
+    first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    gains = []
+    for start in range(0, len(first), chunk):
+        frames = torch.from_numpy(first[start : start + chunk])
+        gains.append(metered_gain(_light(_coarse(packed.pick(frames)), bank, False)[0]))
+    packed.frame["gain"] *= torch.cat(gains).repeat_interleave(torch.tensor(lengths, device=gains[0].device), 0)
+
+
+def _coarse(packed: Packed) -> Packed:
+    """The same frames on a grid of METER_GRID rays."""
+    height, width = packed.shape
+    size = torch.tensor([METER_GRID[1] / width, METER_GRID[0] / height], device=packed.hit.device)
+    return replace(packed, shape=METER_GRID, frame=packed.frame | {"K": packed.frame["K"] * size.repeat(2)})
+
+
+def _light(
+    packed: Packed, bank: TextureBank, windowed: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """Linear light [3, F, H, W], surface points X, Y, Z [F, H, W] (the ray for the sky), slots and sky mask."""
     x, y = rays(packed)
     with np.errstate(all="ignore"):  # a miss is a NaN on purpose
         z, slot = first_hit(packed, x, y, windowed)
@@ -197,7 +238,16 @@ def _render_part(packed: Packed, bank: TextureBank, windowed: bool, flow: bool) 
         z = z.masked_fill(sky, 1.0)  # the sky is looked up, and flows, by direction
         points = (x * z, y * z, z)
         dark = in_shadow(packed, points, windowed)
-    linear = shade(packed, bank, x, y, z, slot, sky, dark)
+    return shade(packed, bank, x, y, z, slot, sky, dark), points, slot, sky
+
+
+def _render_part(packed: Packed, bank: TextureBank, windowed: bool, flow: bool) -> dict[str, Tensor]:
+    linear, points, slot, sky = _light(packed, bank, windowed)
     out = truth_of(packed, points, slot, sky, flow)
-    out["images"] = expose(packed, linear, slot, out.get("flow_forward"))
+    motion = None
+    if packed.shutter_open.any():
+        blurred = packed.blurred
+        seen = [p[blurred] for p in (*points, slot)]
+        motion = motion_during_shutter(packed.pick(blurred.cpu()), (seen[0], seen[1], seen[2]), seen[3])
+    out["images"] = expose(packed, linear, slot, motion)
     return out

@@ -45,6 +45,7 @@ class Light:
     fill: float
     shadow: float  # 0 none .. 1 black
     horizon: np.ndarray  # [3] RGB, colour of the haze and of the sky's rim
+    sky: float  # brightness of the sky
     haze: float  # 1 / metres; 0 = clear
 
 
@@ -52,10 +53,12 @@ class Light:
 class Optics:
     """What the camera does to the picture after the light has arrived."""
 
-    exposure: np.ndarray  # [S] gain
+    exposure: np.ndarray  # [S] gain on top of the metered one
+    saturation: float  # 0 = a grey camera, 1 = as lit
     white: np.ndarray  # [3] colour balance
     vignette: float  # darkening at the corners, 0..1
     blur: float  # weight of a 3x3 binomial blur, 0..1
+    contrast: float  # weight of an S-shaped tone curve; 0 = none
     shutter: float  # exposure time / frame interval; 0 = no motion blur
     noise: float  # standard deviation in a black pixel, 0..1 units
     shot_noise: float  # more of it where it is bright
@@ -196,21 +199,20 @@ def random_material(rng: Random, tiles_per_metre: float | None = None, group: in
     first = int(rng.integers(0, 1 << 20))
     if group is not None:
         first = first // len(PATTERNS) * len(PATTERNS) + group
-    contrast = rng.uniform(0.35, 1.0)
     tint = palette(rng, 1)[0]
-    tint = tint / tint.max() * rng.uniform(0.5, 1.1)
-    gain = contrast * (0.3 + 0.7 * tint)
+    tint = tint / tint.max() if rng.random() < 0.6 else np.ones(3)
+    contrast = rng.uniform(0.6, 1.0)
+    gain = contrast * tint * rng.uniform(0.6, 1.2)
     if rng.random() < 0.1:
-        gain = -gain
-    base = rng.uniform(0.0, 0.9) * tint
+        gain = -gain  # a negative
     return Material(
         textures=(first, int(rng.integers(0, 1 << 20))),
-        tiles_per_metre=float(np.exp(rng.uniform(np.log(0.25), np.log(1.6))) if tiles_per_metre is None
+        tiles_per_metre=float(np.exp(rng.uniform(np.log(0.25), np.log(2.5))) if tiles_per_metre is None
                               else tiles_per_metre),
         ratio=float(np.exp(rng.uniform(np.log(0.15), np.log(5.0)))),
-        mix=float(rng.beta(1.0, 2.0) * 0.7),
+        mix=float(rng.beta(1.0, 2.0) * 0.6),
         gain=gain,
-        offset=(1 - contrast) * base - np.minimum(gain, 0),
+        offset=(1 - contrast) * rng.uniform(0.0, 0.5) * tint - np.minimum(gain, 0),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from openmore.data.synthetic.scene import HULL, HULL_PLANES
 from openmore.data.synthetic.tables import GAIN, MIX, OFFSET, RATIO, ROUND, TEXELS, TILES, TUBE, M, O
-from openmore.data.synthetic.textures import LEVELS, TextureBank, level_of
+from openmore.data.synthetic.textures import ROWS, TextureBank, level_of
 from openmore.data.synthetic.truth import flat_index, per_pixel
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def shade(
     rise = (at[1].abs() / length).clamp(max=1.0)
     clear = torch.where(sky, 1 - (1 - rise) * (1 - rise) * (1 - rise), clear)
     horizon = packed.frame["horizon"].T[:, :, None, None]
-    return horizon + (torch.where(sky, albedo, lit) - horizon) * clear
+    return horizon + (torch.where(sky, albedo * packed.frame["sky"][:, :, None], lit) - horizon) * clear
 
 
 def _unit_point(look: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Triple:
@@ -111,16 +111,18 @@ def _albedo(
     qx, qy, qz = px * look[TILES][0] * lift, py * look[TILES][1] * lift, pz * look[TILES][2] * lift
     u = torch.where(w[0] & ~sky, qz, qx).view(-1)
     v = torch.where(w[1] | sky, qz, qy).view(-1)
-    texture = packed.textures.transpose(0, 1).reshape(2, -1).index_select(1, index) % bank.count
+    first_rows = (packed.textures % bank.count * ROWS).int().transpose(0, 1).reshape(2, -1)
+    texture = first_rows.index_select(1, index)
     texels = (metres * look[TEXELS]).view(-1)
     ratio, mix = look[RATIO].view(-1), look[MIX].view(-1)
     level, blend = level_of(texels)
-    fine = bank.taps(texture[0], u, v, level)
-    coarse = bank.taps(texture[0], u, v, level + 1)
-    second = bank.taps(texture[1], u * ratio, v * ratio, (level_of(texels * ratio * 1.4)[0]).clamp(max=LEVELS - 1))
-    keep = 1 - mix
-    weights = torch.cat((fine[1] * (keep * (1 - blend)), coarse[1] * (keep * blend), second[1] * mix))
-    colour = bank.lookup(torch.cat((fine[0], coarse[0], second[0])), weights).view(3, *metres.shape)
+    rows, weights = bank.taps(texture[0], u, v, level)
+    coarse, coarse_weights = bank.taps(texture[0], u, v, level + 1)
+    second, second_weights = bank.taps(texture[1], u * ratio, v * ratio, level_of(texels * ratio * 1.4)[0])
+    share = (1 - mix) * blend
+    weights = [w * (1 - mix - share) for w in weights]
+    weights += [w * share for w in coarse_weights] + [w * mix for w in second_weights]
+    colour = bank.lookup(rows + coarse + second, weights).view(3, *metres.shape)
     return (colour * look[GAIN] + look[OFFSET]).clamp(0.01, 1.0)
 
 

@@ -20,6 +20,7 @@ NEAR = 0.05  # metres; nothing nearer is seen
 FAR_AWAY = 1e9
 _CORNERS = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8)
 
+_OPTICS = ("saturation", "vignette", "blur", "contrast", "shutter", "noise", "shot_noise")
 # Rows of `look`: how a pixel that shows the primitive is shaded.
 M, O, TILES, TEXELS, RATIO, MIX = slice(0, 9), slice(9, 12), slice(12, 15), 15, 16, 17
 GAIN, OFFSET, ROUND, TUBE, LOOK_ROWS = slice(18, 21), slice(21, 24), 24, 25, 26
@@ -178,13 +179,10 @@ def _labels(scene: Scene) -> np.ndarray:
 
 def _frame(scene: Scene, R: np.ndarray, to_sun: np.ndarray) -> dict[str, np.ndarray]:
     light, optics, s = scene.light, scene.optics, len(R)
-    constant = {
-        "sun": light.sun, "ambient": light.ambient, "fill": [light.fill], "shadow": [light.shadow],
-        "horizon": light.horizon, "haze": [light.haze], "vignette": [optics.vignette], "blur": [optics.blur],
-        "shutter": [optics.shutter], "noise": [optics.noise], "shot_noise": [optics.shot_noise],
-        "K": [scene.K[0, 0], scene.K[1, 1], scene.K[0, 2], scene.K[1, 2]],
-    }  # fmt: skip
-    out = {key: np.tile(np.asarray(value, dtype=np.float64), (s, 1)) for key, value in constant.items()}
+    constant = {key: getattr(light, key) for key in ("sun", "ambient", "fill", "shadow", "horizon", "sky", "haze")}
+    constant |= {key: getattr(optics, key) for key in _OPTICS}
+    constant["K"] = scene.K[[0, 1, 0, 1], [0, 1, 2, 2]]
+    out = {key: np.tile(np.atleast_1d(value), (s, 1)) for key, value in constant.items()}
     out |= {"to_sun": to_sun, "to_fill": R @ light.to_fill, "up": R @ np.array([0.0, -1.0, 0.0])}
     return out | {"gain": optics.exposure[:, None] * optics.white}
 

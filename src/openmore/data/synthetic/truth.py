@@ -52,6 +52,13 @@ def truth_of(
     return out
 
 
+def motion_during_shutter(packed: Packed, points: tuple[Tensor, Tensor, Tensor], slot: Tensor) -> Tensor:
+    """Flow [F, 2, H, W] per frame interval; the last frame of a clip borrows the flow that led to it, reversed."""
+    maps = per_pixel(packed.flows, flat_index(slot, packed.slots), slot.shape)
+    forward, backward = _carry(packed, maps[:12], points), _carry(packed, maps[12:], points)
+    return torch.where(forward.isnan(), -backward, forward).nan_to_num(0.0)
+
+
 def _carry(packed: Packed, maps: Tensor, points: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Flow [F, 2, H, W] of surface points under per-pixel affine maps [12, F, H, W] to another camera."""
     X, Y, Z = points
