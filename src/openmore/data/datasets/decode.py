@@ -166,7 +166,7 @@ def read_npz(path: Path, keys: list[str]) -> dict[str, np.ndarray]:
             if missing:
                 raise DataError(f"{path} has no {', '.join(missing)}: another version of the data set?")
             return {key: archive[key] for key in keys}
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}): download it again") from error
 
 
