@@ -120,6 +120,7 @@ def estimate(config: TrainConfig, world: int = 1, accelerator: Accelerator = A80
         if config.run.checkpointing:
             recompute(model)
         step = TrainingPass(model, config.objective, config.passes)
+        step.freeze_idle()
         shape = largest_shape(data, model.config.patch_size)
         sizes = {(clips_per_rank(data, frames), frames) for frames in data.frames}
         batches = tuple(_trace(step, config, clips, frames, shape) for clips, frames in sorted(sizes))

@@ -109,14 +109,17 @@ class TrainingPass(nn.Module):
             )
         return losses, output
 
-    def idle_parameters(self) -> list[str]:
-        """Names of parameters that no step of this run can move: DDP waits for gradients of all others."""
+    def freeze_idle(self) -> list[str]:
+        """Switch off gradients of parameters that no step of this run can move (DDP waits for all others)."""
         own = {"camera": "camera_head", "depth": "depth_head", "points": "point_head", "motion": "motion_head"}
         idle = {f"{own[head]}." for head in set(self.model.config.heads) - self.heads}
         idle.add("aggregator.patch_embed.mask_token")  # carried by every checkpoint, never used
         if self.config.attention == "full" or not self.config.duplicates or "camera" not in self.heads:
             idle.add("aggregator.additional_camera_token")
-        return [name for name, _ in self.model.named_parameters() if name.startswith(tuple(idle))]
+        names = [name for name, _ in self.model.named_parameters() if name.startswith(tuple(idle))]
+        for name in names:
+            self.model.get_parameter(name).requires_grad_(False)
+        return names
 
     # -- the network ---------------------------------------------------------------------------------------------------
 

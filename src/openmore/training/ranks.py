@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from openmore.errors import ConfigError
+from openmore.model.weights.load import check_device
 from openmore.training.network_pass import TrainingPass
 
 Parallel = Literal["none", "ddp", "fsdp"]
@@ -63,17 +64,16 @@ def joined(device: str) -> Iterator[Ranks]:
 
 
 def pick_device(device: str, local_rank: int) -> torch.device:
-    """ "auto" is this process's GPU where there is one."""
+    """ "auto" is this process's GPU where there is one. Raises ConfigError when a device is not there."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        if local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"process {local_rank} of this machine has no GPU of its own ({torch.cuda.device_count()} here): "
-                "start at most one process per GPU, or set run.device=cpu"
-            )
-        return torch.device("cuda", local_rank)
-    return torch.device(device)
+    chosen = check_device(f"cuda:{local_rank}" if device == "cuda" else device)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"{chosen} was asked for, but this machine has {torch.cuda.device_count()} GPUs: start at most one process "
+            "per GPU, or set run.device=cpu"
+        )
+    return chosen
 
 
 def pick_parallel(parallel: str, world: int) -> Parallel:

@@ -21,6 +21,7 @@ from openmore.model.more import RawOutput
 from openmore.training.batch import Batch
 
 ROWS = 6
+TILE = 112  # pixels a column is wide at least; smaller pictures are magnified by whole numbers
 ATTENTION_FULL = 4.0  # times uniform attention that is shown brightest
 
 
@@ -38,7 +39,9 @@ def sheet(output: RawOutput, batch: Batch, patch: int, first_patch: int) -> np.n
     if output.camera_attention is not None:
         heat = _attention(output.camera_attention[0], batch.shape, patch, first_patch)
         columns.append(lambda s: ramp(heat[s] / ATTENTION_FULL))
-    return np.concatenate([np.concatenate([column(int(s)) for column in columns], 1) for s in frames], 0)
+    picture = np.concatenate([np.concatenate([column(int(s)) for column in columns], 1) for s in frames], 0)
+    factor = -(-TILE // batch.shape[1])
+    return picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def write_sheet(path: Path, picture: np.ndarray) -> None:

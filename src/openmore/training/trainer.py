@@ -57,8 +57,7 @@ class Trainer:
         self.config, self.out, self.ranks, self.stop, self.on_log = config, out, ranks, stop, on_log
         self.model = self._ready(model)
         training_pass = TrainingPass(model, config.objective, config.passes)
-        for name in training_pass.idle_parameters():
-            model.get_parameter(name).requires_grad_(False)
+        training_pass.freeze_idle()
         self.wrapped = spread(training_pass, pick_parallel(config.run.parallel, ranks.world), ranks)
         self.optimizer = optim.make_optimizer(model, config.optim)
         self.average = optim.Average(model, config.optim.ema) if config.optim.ema else None
