@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from benchmarks._plain_stream import PlainStream
 
 from openmore.errors import ConfigError, StreamError
 from openmore.model.more import MoRe
@@ -221,3 +222,11 @@ def test_impossible_options_are_refused(model: MoRe, monkeypatch: pytest.MonkeyP
         open_stream(model).refine()
     with pytest.raises(StreamError, match="nothing to refine"):
         open_stream(model, refinable=True).refine()
+
+
+def test_the_plain_twin_agrees(model: MoRe) -> None:
+    """The obvious implementation that the benchmarks compare with."""
+    images = clip(T)
+    plain = PlainStream(model)
+    raw = stream_module.join([plain.step(frame) for frame in images.split(1, 1)])
+    assert_same(push(open_stream(model), images), raw)

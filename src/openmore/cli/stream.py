@@ -50,6 +50,7 @@ def stream(
     long_side: Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")] = None,
     points: Annotated[bool, typer.Option("--points", help="Also run the point head.")] = False,
     iterations: Annotated[int | None, typer.Option(help="Camera refinements per frame, 1 to 4.")] = None,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Replay steps as CUDA graphs.")] = False,
     reconnects: Annotated[int, typer.Option(help="Attempts in a row to open a lost live source again.")] = 5,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
@@ -83,6 +84,7 @@ def stream(
         iterations=iterations,
         refinable=refine_every is not None,
         long_side=long_side,
+        graphs=graphs,
     )
     if resume_state is not None:
         session.load(resume_state)

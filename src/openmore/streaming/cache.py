@@ -106,6 +106,11 @@ class TokenStore:
         n = self.used if tokens is None else tokens
         return self.k[layer][:, :, :n], self.v[layer][:, :, :n]
 
+    @property
+    def signature(self) -> tuple[int, ...]:
+        """What attention over the new frames depends on besides the contents of the store: places and counts."""
+        return self.k[0].data_ptr(), self._index.data_ptr(), *(n for part, seen in self.new for n in (len(part), seen))
+
     def gather(self, layer: int, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Copies in frame and token order: [B, heads, all their tokens, head_dim]."""
         index = torch.tensor([slot for f in frames for slot in self.slots[f]], device=self.device)
@@ -234,6 +239,16 @@ class StreamCache:
     def _per_frame(self, x: Tensor) -> Tensor:
         """[B, heads, S * P, head_dim] -> [B * S, heads, P, head_dim]."""
         return x.unflatten(2, (-1, self.P)).transpose(1, 2).flatten(0, 1)
+
+    @property
+    def signature(self) -> tuple[tuple[int, ...], ...]:
+        """Equal for two steps whose kernels differ in nothing but the contents of tensors (see graphs.py)."""
+        return tuple(store.signature for store, _ in self._stores())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot is taken: from then on each step of a bounded stream is like the one before."""
+        return self.tokens.used == self.tokens.capacity
 
     # -- size -----------------------------------------------------------------------------------------------------
 

@@ -61,19 +61,20 @@ class StreamingSession:
         refinable: bool = False,
         cache_dtype: torch.dtype | None = None,
         long_side: int | None = None,
+        graphs: bool = False,
     ):
         """`window`: past frames kept beside the first `anchors` (default: all are kept); or give a `policy`.
 
         outputs: heads to run beside camera and depth (default: all there are). iterations: camera refinements 1..4.
         refinable: keep what `refine` needs, twice the memory. long_side: pixels the frames are resized to (default:
-        what the weights were trained at). Raises ConfigError.
+        what the weights were trained at). graphs: replay steps as CUDA graphs. Raises ConfigError.
         """
         if window is not None and policy is not None:
             raise ConfigError("give either window or policy, not both")
         policy = policy or (KeepAll() if window is None else Window(window, anchors))
         chosen = None if outputs is None else frozenset({"camera", "depth", *outputs})
         self.model, self.long_side = model, long_side or model.config.image_size
-        self.options = StreamOptions(policy, chosen, iterations, refinable, cache_dtype=cache_dtype)
+        self.options = StreamOptions(policy, chosen, iterations, refinable, cache_dtype=cache_dtype, graphs=graphs)
         self.warnings: list[str] = []
         if model.config.attention == "full" and not str(model.provenance.get("name", "")).startswith("small"):
             self._warn("these weights were trained with full attention: streaming them is off their training")

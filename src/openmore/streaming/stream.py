@@ -19,6 +19,7 @@ from openmore.errors import ConfigError, StreamError
 from openmore.model.estimate import available_bytes
 from openmore.model.more import MoRe, Prepared, RawOutput
 from openmore.streaming.cache import StreamCache, frame_bytes
+from openmore.streaming.graphs import GraphedSteps
 from openmore.streaming.policy import Budget, KeepAll, Kept, Policy
 
 GROWTH = 16  # frames an unbounded cache has room for at first
@@ -34,6 +35,7 @@ class StreamOptions:
     refinable: bool = False  # keep what `refine` needs: twice the cache
     batch: int = 1
     cache_dtype: torch.dtype | None = None  # None: the backbone's
+    graphs: bool = False  # replay steps as CUDA graphs once their shapes stay the same
 
 
 class TensorStream:
@@ -44,7 +46,10 @@ class TensorStream:
             raise ConfigError("these weights have no duplicate camera token: this stream cannot be refinable")
         if options.iterations is not None and not 1 <= options.iterations <= model.config.camera_iterations:
             raise ConfigError(f"iterations is {options.iterations}, expected 1..{model.config.camera_iterations}")
+        if options.graphs and model.device.type != "cuda":
+            raise ConfigError(f"CUDA graphs need a CUDA device, the model is on {model.device}: leave graphs off")
         self.model, self.shape, self.options = model, shape, options
+        self.graphs = GraphedSteps() if options.graphs else None
         with torch.no_grad():
             self.prepared: Prepared = model.prepare(shape)
         self.frames_seen = 0
@@ -86,17 +91,26 @@ class TensorStream:
         return raw
 
     def _run(self, images: Tensor, outputs: Collection[str] | None) -> RawOutput:
-        wanted = self.options.outputs if outputs is None else outputs
-        with torch.inference_mode():
+        wanted = self.options.outputs if outputs is None else frozenset(outputs)
+        # The camera head always runs: later frames attend to this frame's camera keys.
+        wanted = None if wanted is None else wanted | {"camera"}
+        first = self.frames_seen == 0
+
+        def forward(images: Tensor) -> RawOutput:
             return self.model.run(
-                images.to(self.model.device),
+                images,
                 self.cache,
-                # The camera head always runs: later frames attend to this frame's camera keys.
-                outputs=None if wanted is None else {"camera", *wanted},
-                first=self.frames_seen == 0,
+                outputs=wanted,
+                first=first,
                 iterations=self.options.iterations,
                 prepared=self.prepared,
             )
+
+        images = images.to(self.model.device)
+        with torch.inference_mode():
+            if self.graphs is None or not self.cache.is_full:
+                return forward(images)
+            return self.graphs(forward, images, (images.shape, wanted, first, self.cache.signature))
 
     def refine(self) -> tuple[tuple[int, ...], list[Tensor]]:
         """Numbers of the frames held whole and their refined pose codes [B, S, 9] per iteration."""
