@@ -22,6 +22,7 @@ VERBS = (
     "attention",
     "evaluate",
     "train",
+    "bench",
     "weights",
     "doctor",
 )
