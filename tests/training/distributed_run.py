@@ -24,9 +24,9 @@ def losses(out: Path, parallel: str, steps: int, resume: bool = False) -> list[f
 def main(folder: Path) -> None:
     with joined("cpu") as ranks:
         results = {
-            "fsdp": losses(folder / "fsdp", "fsdp", 3),
-            "ddp": losses(folder / "ddp", "ddp", 3),
-            "stopped": losses(folder / "stopped", "fsdp", 2) + losses(folder / "stopped", "fsdp", 3, resume=True),
+            "fsdp": losses(folder / "fsdp", "fsdp", 2),
+            "ddp": losses(folder / "ddp", "ddp", 2),
+            "stopped": losses(folder / "stopped", "fsdp", 1) + losses(folder / "stopped", "fsdp", 2, resume=True),
         }
         if ranks.main:
             (folder / "losses.json").write_text(json.dumps(results))

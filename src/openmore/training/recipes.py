@@ -132,9 +132,9 @@ def tiny_smoke() -> TrainConfig:
             images_per_rank=16,
             render="worker",
         ),
-        optim=replace(base.optim, steps=30, lr=2e-3, warmup=0.1, ema=0.9),
+        optim=replace(base.optim, steps=24, lr=2e-3, warmup=0.1, ema=0.9),
         run=RunConfig(
-            precision="fp32", checkpointing=False, save_every=15, log_every=5, metrics_every=15, sheet_every=30
+            precision="fp32", checkpointing=False, save_every=12, log_every=4, metrics_every=12, sheet_every=24
         ),
     )
 
