@@ -1,0 +1,207 @@
+"""A stream's step against the obvious one (`_plain_stream.py`), same weights, same cached frames.
+
+    python benchmarks/stream.py published [--cached 0 11 39] [--frames 3]    VGGT-1B size, 518x140
+    python benchmarks/stream.py copies [--size 112x84]                       small, 500 cached frames
+
+`published` runs each case in its own process, so that peak memory is its own. The cached frames are random keys and
+values put in place directly, the same for every variant: pushing 39 frames first would take an hour. Random weights:
+this measures speed, and that both paths compute the same, not what they see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks._models import random_model
+from benchmarks._plain_stream import PlainStream
+from benchmarks._record import record
+from openmore.cli.bench import parse_size
+from openmore.model.config import preset
+from openmore.model.dense_head import dense_grid
+from openmore.model.estimate import gflop_of_frame, matmul_gflops
+from openmore.model.more import MoRe
+from openmore.streaming.cache import TokenStore
+from openmore.streaming.stream import StreamOptions, TensorStream
+
+HEADS = frozenset({"camera", "depth", "points"})
+# name -> (stream, weights, heads)
+VARIANTS = {
+    "plain fp32": ("plain", "fp32", HEADS),
+    "ours fp32": ("ours", "fp32", HEADS),
+    "ours bf16, no point head": ("ours", "bf16", HEADS - {"points"}),
+}
+
+
+def noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Keys or values of cached frames."""
+    return torch.empty(shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
+
+
+def open_prefilled(kind: str, model: MoRe, shape: tuple[int, int], cached: int, heads: frozenset[str]) -> Any:
+    """A stream that has seen `cached` frames."""
+    c, P = model.config, model.config.tokens_per_frame(shape)
+    width = c.embed_dim // c.num_heads
+    wide = 2 * c.embed_dim // c.camera_heads
+    if kind == "plain":
+        stream = PlainStream(model)
+        for layer in range(c.depth if cached else 0):
+            stream.cache.k[layer,] = noise((1, c.num_heads, cached * P, width), layer)
+            stream.cache.v[layer,] = noise((1, c.num_heads, cached * P, width), 1000 + layer)
+        for i in range(c.camera_iterations * c.camera_depth if cached else 0):
+            key = divmod(i, c.camera_depth)
+            stream.cache.k[key] = noise((1, c.camera_heads, cached, wide), 2000 + i)
+            stream.cache.v[key] = noise((1, c.camera_heads, cached, wide), 3000 + i)
+    else:
+        stream = TensorStream(model, shape, StreamOptions(outputs=heads))
+        if cached:
+            stream.cache.begin(range(cached))
+            fill(stream.cache.tokens, 0, 1000)
+            fill(stream.cache.cameras, 2000, 3000)
+    stream.frames_seen = cached
+    return stream
+
+
+def fill(store: TokenStore, keys: int, values: int) -> None:
+    for i, (k, v) in enumerate(zip(store.k, store.v)):
+        k[:, :, : store.used] = noise((*k.shape[:2], store.used, k.shape[3]), keys + i)
+        v[:, :, : store.used] = noise((*v.shape[:2], store.used, v.shape[3]), values + i)
+
+
+def gflop_of_heads(name: str, shape: tuple[int, int], heads: frozenset[str]) -> float:
+    """Convolutions of the dense heads for one frame."""
+    config = preset(name)
+    with torch.device("meta"):
+        model = MoRe(config)
+        tokens = {
+            i: torch.empty(1, 1, config.tokens_per_frame(shape), 2 * config.embed_dim) for i in config.saved_layers
+        }
+        grid = dense_grid(config, shape, "meta")
+    with FlopCounterMode(display=False) as counter:
+        for head in sorted(heads - {"camera"}):
+            getattr(model, {"points": "point"}.get(head, head) + "_head")(tokens, grid)
+    return counter.get_total_flops() / 1e9
+
+
+def one_variant(variant: str, size: str, cached: int, frames: int, outputs: str) -> dict[str, Any]:
+    """Time `frames` further frames in this process."""
+    kind, dtype, heads = VARIANTS[variant]
+    shape = parse_size(size)
+    model = random_model("vggt-1b", dtype)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    stream = open_prefilled(kind, model, shape, cached, heads)
+    seconds = []
+    for i in range(frames):
+        image = noise((1, 1, 3, *shape), 7 + i).abs()
+        begun = time.perf_counter()
+        raw = stream.step(image)
+        seconds.append(time.perf_counter() - begun)
+        if i == 0:
+            torch.save({"depth": raw.depth, "pose": raw.pose_codes[-1]}, outputs)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    gflop = gflop_of_frame(model.config, shape, cached + 1) + gflop_of_heads("vggt-1b", shape, heads)
+    return {
+        "variant": variant,
+        "cached_frames": cached,
+        "seconds": [round(x, 2) for x in seconds],
+        "best_s": round(min(seconds), 2),
+        "gflop_per_s": round(gflop / min(seconds), 1),
+        "cache_mb": round(stream.cache.bytes / 1e6),
+        "peak_mb_after_one_frame": round(peak / 1e6),
+        "peak_mb_above_weights": round((peak - weights) / 1e6),
+    }
+
+
+def published(size: str, cached: list[int], frames: int) -> None:
+    """Every variant at every length, each in a process of its own; variants alternate, so that all meet one load."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in cached:
+            saved: dict[str, Any] = {}
+            for variant in VARIANTS:
+                path = str(Path(folder) / "outputs.pt")
+                command = [sys.executable, __file__, "one", variant, size, str(count), str(frames), path]
+                row = json.loads(
+                    subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+                )
+                saved[variant] = torch.load(path)
+                row["differs_from_plain"] = {
+                    key: float((value - saved["plain fp32"][key]).abs().max() / saved["plain fp32"][key].abs().max())
+                    for key, value in saved[variant].items()
+                }
+                rows.append(row)
+                row["times_faster_than_plain"] = round(rows[-len(saved)]["best_s"] / row["best_s"], 2)
+                print(row, flush=True)
+    rates = {str(t): round(matmul_gflops(torch.device("cpu"), t, 2048), 1) for t in (torch.float32, torch.bfloat16)}
+    print(record("stream_published", {"size": size, "matmul_gflop_per_s": rates, "rows": rows}))
+
+
+def copies(size: str, cached: int, frames: int) -> None:
+    """The small network, where copies weigh most. Variants take turns frame by frame."""
+    shape, heads = parse_size(size), frozenset({"camera", "depth", "motion"})
+    streams = {
+        "plain fp32": open_prefilled("plain", random_model("small"), shape, cached, heads),
+        "ours fp32": open_prefilled("ours", random_model("small"), shape, cached, heads),
+        "ours bf16": open_prefilled("ours", random_model("small", "bf16"), shape, cached, heads),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in streams}
+    for i in range(frames):
+        image = noise((1, 1, 3, *shape), i).abs()
+        for name, stream in streams.items():
+            begun = time.perf_counter()
+            stream.step(image)
+            seconds[name].append(time.perf_counter() - begun)
+    plain = median(seconds["plain fp32"][2:])
+    rows = [
+        {
+            "variant": name,
+            "median_ms": round(1e3 * median(times[2:]), 1),
+            "best_ms": round(1e3 * min(times[2:]), 1),
+            "times_faster_than_plain": round(plain / median(times[2:]), 2),
+            "cache_mb": round(streams[name].cache.bytes / 1e6),
+        }
+        for name, times in seconds.items()
+    ]
+    for row in rows:
+        print(row)
+    tokens = preset("small").tokens_per_frame(shape)
+    print(record(f"stream_copies_{size}", {"size": size, "tokens": tokens, "cached_frames": cached, "rows": rows}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    long = commands.add_parser("published")
+    long.add_argument("--size", default="518x140")
+    long.add_argument("--cached", type=int, nargs="+", default=[0, 11, 39])
+    long.add_argument("--frames", type=int, default=3)
+    short = commands.add_parser("copies")
+    short.add_argument("--size", default="112x84")
+    short.add_argument("--cached", type=int, default=500)
+    short.add_argument("--frames", type=int, default=20)
+    one = commands.add_parser("one")
+    for name, kind in (("variant", str), ("size", str), ("cached", int), ("frames", int), ("outputs", str)):
+        one.add_argument(name, type=kind)
+    args = vars(parser.parse_args())
+    command = args.pop("command")
+    if command == "one":
+        print(json.dumps(one_variant(**args)))
+    else:
+        {"published": published, "copies": copies}[command](**args)
+
+
+if __name__ == "__main__":
+    main()
