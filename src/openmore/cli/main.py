@@ -22,6 +22,7 @@ VERBS = (
     "attention",
     "evaluate",
     "train",
+    "synth",
     "bench",
     "weights",
     "doctor",
