@@ -44,7 +44,7 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     for arguments, says in (
         (["mroe_full"], "unknown recipe 'mroe_full'"),
         (["tiny_smoke", "--set", "optim.learning=1"], "no setting 'optim.learning'"),
-        (["tiny_smoke", "--set", "data.source=kitti", "-o", str(tmp_path)], "data.source=kitti"),
+        (["tiny_smoke", "--set", "data.source=kitti", "-o", str(tmp_path)], "data.source: 'kitti' is not name:folder"),
         (["tiny_smoke", "--set", "run.device=cuda:9", "-o", str(tmp_path / "x")], "cuda"),
     ):
         code, _, err = run(capsys, *arguments)

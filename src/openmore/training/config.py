@@ -16,7 +16,7 @@ from openmore.training.objective import ObjectiveConfig
 class DataConfig:
     """Which clips, how many, how large. Drawn anew at every step, the same on all ranks."""
 
-    source: str = "synthetic"  # "synthetic", or folders written by `openmore synth`, separated by commas
+    source: str = "synthetic"  # the synthetic world, or data sets as name:folder,name:folder*weight (mixture.py)
     seed: int = 0
     frames: tuple[int, int] = (2, 24)  # per clip, both ends included
     interval: tuple[int, int] = (1, 5)  # frames of the sequence from one frame of the clip to the next
@@ -29,6 +29,10 @@ class DataConfig:
     difficulty_steps: int = 0  # synthetic: steps over which motion and clutter grow from easy to full
     textures: str | None = None  # synthetic: a folder of photographs instead of procedural textures
     render: Literal["auto", "worker", "device"] = "auto"  # synthetic: where; auto is the training device if a GPU
+    shuffle: float = 0.0  # data sets: probability that a clip loses its order, but for its first frame
+    colour: float = 0.9  # data sets: probability of colour jitter
+    colour_per_clip: float = 0.3  # data sets: probability of one jitter for all frames of a clip
+    on_bad: Literal["skip", "stop"] = "skip"  # data sets: what a damaged clip does; skipping names it in the log
     workers: int = 0  # processes that prepare batches; 0 prepares them in the training process
 
     def __post_init__(self) -> None:

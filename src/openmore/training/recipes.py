@@ -31,6 +31,7 @@ def more_full() -> TrainConfig:
         passes=PassConfig(attention="full", duplicates=False),
         objective=ObjectiveConfig(weights=Weights(duplicate=0.0)),
         data=DataConfig(
+            source="",  # the paper's twelve data sets, where the user keeps them: --set data.source=name:folder,...
             frames=(2, 24),
             interval=(1, 5),
             long_side=518,
@@ -58,6 +59,7 @@ def more_stream() -> TrainConfig:
         model="more-stream",
         passes=PassConfig(attention="causal", duplicates=True),
         objective=ObjectiveConfig(),
+        data=replace(full.data, colour_per_clip=0.7),  # neighbouring frames of a video share their light
     )
 
 

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from openmore.data.synthetic import Recipe, SyntheticBatch, describe, render_batch
 from openmore.data.synthetic.rooms import make_rooms
 from openmore.data.synthetic.scene import Scene
-from openmore.errors import ConfigError
 from openmore.training.batch import Batch
 from openmore.training.config import DataConfig, TrainConfig
+from openmore.training.mixture import dataset_source
 from openmore.training.plan import StepPlan, plan_step
 
 # Seeds below this are for validation, tests and examples; training never draws them.
@@ -97,12 +97,11 @@ def from_synthetic(made: SyntheticBatch) -> Batch:
 
 
 def make_source(config: DataConfig, device: torch.device) -> Source:
-    """The source a configuration names. Raises ConfigError for one there is not."""
-    sources = {"synthetic": SyntheticSource, "rooms": RoomsSource}
-    if config.source not in sources:
-        raise ConfigError(f"data.source={config.source}: expected {' or '.join(sources)}")
-    on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
-    return sources[config.source](config, on_device)
+    """The source a configuration names. Raises ConfigError for one there is not, DataError for a damaged one."""
+    if config.source == "synthetic":
+        on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
+        return SyntheticSource(config, on_device)
+    return dataset_source(config)
 
 
 class Plans(Dataset[tuple[StepPlan, Any]]):
