@@ -79,10 +79,11 @@ def test_two_view_survives_pictures_without_texture() -> None:
     assert prediction.world_from_cam is not None and np.isfinite(prediction.world_from_cam).all()
 
 
-def test_two_view_needs_intrinsics() -> None:
-    images, _ = textured_clip(1)
-    with pytest.raises(DataError, match="needs intrinsics"):
-        TwoView().predict(Clip("test", images, np.zeros(1)))
+def test_two_view_guesses_a_lens_when_nobody_knows_it() -> None:
+    images, _ = textured_clip(3)
+    guessed = TwoView().predict(Clip("test", images, np.arange(3) / 10))
+    assert guessed.K is None
+    assert guessed.world_from_cam is not None and np.linalg.norm(guessed.world_from_cam[2, :3, 3]) > 0.1
 
 
 def test_no_motion_and_constant_velocity() -> None:

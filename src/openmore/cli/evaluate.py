@@ -1,21 +1,201 @@
-"""`openmore evaluate ...`: metrics of trajectories, clips and benchmarks."""
+"""`openmore evaluate ...`: metrics of trajectories, clips and benchmarks.
+
+Choices
+- One command per benchmark, all with the same options; `clips` and `synthetic` also run the network-free baselines.
+- Results go to a folder with one subfolder per method; running again resumes from its cached predictions.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
+
+if TYPE_CHECKING:
+    from openmore.evaluation.prediction import Predictor
+    from openmore.evaluation.protocols.base import Benchmark
+    from openmore.evaluation.suite import Result
+
+# Benchmarks whose data set is a folder the user has; see openmore.evaluation.protocols.registry.
+PUBLISHED = (
+    "sintel-pose tum-pose bonn-pose scannet-pose sintel-depth sintel-depth-14 bonn-depth kitti-depth tum-depth davis"
+).split()
 
 verbs = typer.Typer(help="Measure trajectories, clips and benchmarks.", no_args_is_help=True)
 
 
+Weights = Annotated[str, typer.Option(help="Name, file, folder, hf:owner/name or untrained:PRESET.")]
+Mode = Annotated[str, typer.Option(help="full, stream, or stream-windowN (N past frames, e.g. stream-window5).")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of results; an existing one is resumed.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+LongSide = Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first failure instead of counting it.")]
+Shard = Annotated[str | None, typer.Option(help="i/n: only every n-th sequence, from i. Default: torchrun's rank.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the group of verbs."""
+    for name in PUBLISHED:
+        verbs.command(name, help=f"The published benchmark {name}; needs its data set on disk.")(suite_command(name))
     app.add_typer(verbs, name="evaluate")
+
+
+def suite_command(name: str) -> Any:
+    """The command of one benchmark."""
+
+    def command(
+        data: Annotated[Path, typer.Option(help="Root of the data set, see docs/datasets.md.")],
+        weights: Weights = "small",
+        mode: Mode = "full",
+        out: Out = Path("evaluation"),
+        device: Device = "cpu",
+        dtype: Dtype = "auto",
+        long_side: LongSide = None,
+        strict: Strict = False,
+        shard: Shard = None,
+    ) -> None:
+        from openmore.evaluation.protocols.registry import benchmark
+
+        method = network(weights, mode, device, dtype, long_side)
+        run_and_report(benchmark(name), [method], data, out / name, strict, shard)
+
+    return command
+
+
+@verbs.command()
+def co3d(
+    data: Annotated[Path, typer.Option(help="Root of the Co3Dv2 pictures.")],
+    annotations: Annotated[Path | None, typer.Option(help="Folder of <category>_test.jgz. Default: the root.")] = None,
+    frames: Annotated[Path | None, typer.Option(help="JSON of frozen frame numbers per sequence.")] = None,
+    weights: Weights = "small",
+    mode: Mode = "full",
+    out: Out = Path("evaluation"),
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    long_side: LongSide = None,
+    strict: Strict = False,
+    shard: Shard = None,
+) -> None:
+    """Co3Dv2 relative pose: RRA, RTA, AUC@30 over ten frames per sequence."""
+    from openmore.evaluation.protocols.co3d import Co3DPose
+
+    method = network(weights, mode, device, dtype, long_side)
+    run_and_report(Co3DPose(annotations, frames), [method], data, out / "co3d", strict, shard)
+
+
+@verbs.command()
+def synthetic(
+    weights: Weights = "small",
+    mode: Mode = "full",
+    count: Annotated[int, typer.Option(help="Number of clips.")] = 20,
+    frames: Annotated[int, typer.Option(help="Frames per clip.")] = 16,
+    out: Out = Path("evaluation"),
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    strict: Strict = False,
+) -> None:
+    """Held-out clips of the synthetic world, beside the baselines."""
+    from openmore.evaluation.baselines import BASELINES
+    from openmore.evaluation.protocols.synthetic import Synthetic
+
+    methods = [network(weights, mode, device, dtype, None), *(make() for make in BASELINES)]
+    run_and_report(Synthetic(count=count, frames=frames), methods, Path(), out / "synthetic", strict, None)
+
+
+@verbs.command()
+def clips(
+    folder: Annotated[Path, typer.Argument(help="A posed clip, or a folder of them (rgb/, poses.txt, ...).")],
+    weights: Annotated[list[str] | None, typer.Option(help="One or more; 'none' for baselines only.")] = None,
+    mode: Annotated[list[str] | None, typer.Option(help="One or more of full, stream, stream-windowN.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Only the first frames of every clip.")] = None,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Methods without a network.")] = True,
+    out: Out = Path("evaluation"),
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    long_side: LongSide = None,
+    strict: Strict = False,
+) -> None:
+    """Every clip with some truth in a folder, beside baselines that need no network."""
+    from openmore.evaluation.baselines import BASELINES
+    from openmore.evaluation.protocols.clips import Clips
+
+    named = [w for w in weights or ["small"] if w != "none"]
+    methods: list[Predictor] = [network(w, m, device, dtype, long_side) for w in named for m in mode or ["full"]]
+    methods += [make() for make in BASELINES] if baselines else []
+    if not methods:
+        raise InputError("nothing to evaluate: give --weights or keep the baselines")
+    run_and_report(Clips(max_frames=max_frames), methods, folder, out / "clips", strict, None)
+
+
+@verbs.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="results.json (or its folder) of one run.")],
+    b: Annotated[Path, typer.Argument(help="The other run, of the same benchmark.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Only these metrics.")] = None,
+    top: Annotated[int, typer.Option(help="Lines to print.")] = 20,
+) -> None:
+    """Which sequence moved between two results, the largest change first."""
+    from openmore.evaluation.compare import compare as run
+
+    result = run(a, b, tuple(metric or ()))
+    print(f"{result.suite}: {result.methods[0]} -> {result.methods[1]}")
+    for change in result.summary:
+        print(f"  mean {change.metric:24} {change.a:12.6g} -> {change.b:12.6g}  ({change.relative:+.1%})")
+    for change in [c for c in result.changes if c.a != c.b][:top]:
+        print(
+            f"  {change.sequence:40} {change.metric:24} {change.a:12.6g} -> {change.b:12.6g}  ({change.relative:+.1%})"
+        )
+    for side, names in (("first", result.only_a), ("second", result.only_b)):
+        if names:
+            print(f"  only in the {side}: {', '.join(names)}")
+
+
+def network(weights: str, mode: str, device: str, dtype: str, long_side: int | None) -> Predictor:
+    """The network under test."""
+    from openmore.evaluation.network import Network
+
+    options = {} if long_side is None else {"long_side": long_side}
+    return Network(weights, mode, device=device, dtype=dtype, **options)
+
+
+def run_and_report(
+    bench: Benchmark, methods: list[Predictor], data: Path, out: Path, strict: bool, shard: str | None
+) -> list[Result]:
+    """Run, write the tables, print the summary and what failed."""
+    from openmore.evaluation.report import headers, summary_columns, summary_rows, table, write_report
+    from openmore.evaluation.suite import run
+
+    with progress_bar() as progress:
+        results = run(bench, methods, data, out, shard=parse_shard(shard), keep_going=not strict, progress=progress)
+    write_report(bench, results, out)
+    header = ["method", *headers(summary_columns(bench)), "source"]
+    print("\n".join(table(header, summary_rows(bench, results))))
+    for result in results:
+        if not result.complete:
+            failed, missing = len(result.failures), len(result.missing)
+            print(f"{result.method}: {len(result.sequences)} measured, {failed} failed, {missing} not on disk")
+            for name, reason in result.failures.items():
+                print(f"  {name}: {reason}")
+    print(f"per sequence: {out / 'table.md'}")
+    return results
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """`i/n` -> (i, n); None: torchrun's rank and world size. Raises InputError."""
+    from openmore.evaluation.suite import shard_of_environment
+
+    if text is None:
+        return shard_of_environment()
+    index, slash, count = text.partition("/")
+    if not slash or not index.isdecimal() or not count.isdecimal():
+        raise InputError(f"--shard {text} is not of the form i/n, for example 0/4")
+    return int(index), int(count)
 
 
 @verbs.command()

@@ -4,7 +4,9 @@ Choices
 - "no motion": the camera stands still. "constant velocity": it glides straight ahead; after a Sim(3) alignment every
   straight even motion is this one. "constant depth": everything is one unit away.
 - "two-view": SIFT, essential matrix by MAGSAC, chained; the length of each step follows from points that three frames
-  share. It is given the true intrinsics, which the network is not. Pairs with too few matches repeat the last step.
+  share. It is given the true intrinsics, which the network is not, or a 55 degree lens where nobody knows them.
+  Pairs with too few matches repeat the last step.
+- Baselines predict no intrinsics, so that nobody scores with numbers that were handed to them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from openmore.errors import DataError
 from openmore.evaluation.matching import Features, features_of, match
 from openmore.evaluation.poses import invert
 from openmore.evaluation.prediction import Clip, Prediction
@@ -23,6 +24,7 @@ from openmore.evaluation.prediction import Clip, Prediction
 MIN_MATCHES = 15
 STILL_PX = 0.5  # median displacement below which a pair did not move
 RANSAC_PX, RANSAC_CONFIDENCE = 1.0, 0.999
+ASSUMED_FOV_DEG = 55.0
 
 
 class NoMotion:
@@ -36,7 +38,7 @@ class NoMotion:
     def predict(self, clip: Clip) -> Prediction:
         count, height, width = clip.images.shape[:3]
         depth = np.ones((count, height // 8, width // 8), np.float32)
-        return Prediction(np.tile(np.eye(4), (count, 1, 1)), clip.K, depth, np.zeros_like(depth))
+        return Prediction(np.tile(np.eye(4), (count, 1, 1)), depth=depth, motion=np.zeros_like(depth))
 
 
 class ConstantVelocity:
@@ -50,11 +52,11 @@ class ConstantVelocity:
     def predict(self, clip: Clip) -> Prediction:
         poses = np.tile(np.eye(4), (len(clip.images), 1, 1))
         poses[:, 2, 3] = np.arange(len(poses))
-        return Prediction(poses, clip.K)
+        return Prediction(poses)
 
 
 class TwoView:
-    """Essential-matrix odometry with OpenCV, given the true intrinsics."""
+    """Essential-matrix odometry with OpenCV, given the true intrinsics where they are known."""
 
     name = "two-view SIFT"
 
@@ -62,17 +64,22 @@ class TwoView:
         return {"baseline": self.name, "ransac_px": RANSAC_PX, "min_matches": MIN_MATCHES}
 
     def predict(self, clip: Clip) -> Prediction:
-        """Raises DataError when the clip has no intrinsics."""
-        if clip.K is None:
-            raise DataError(f"{clip.name}: two-view odometry needs intrinsics")
         begun = time.perf_counter()
+        K = clip.K if clip.K is not None else assumed_K(clip)
         chain = Chain()
         previous = features_of(clip.images[0])
         for i in range(1, len(clip.images)):
             current = features_of(clip.images[i])
-            chain.add(two_view(previous, current, clip.K[i - 1], clip.K[i]))
+            chain.add(two_view(previous, current, K[i - 1], K[i]))
             previous = current
-        return Prediction(np.stack(chain.poses), clip.K, seconds=time.perf_counter() - begun)
+        return Prediction(np.stack(chain.poses), seconds=time.perf_counter() - begun)
+
+
+def assumed_K(clip: Clip) -> np.ndarray:
+    """[S, 3, 3] of a lens that sees 55 degrees along the longer side."""
+    count, height, width = clip.images.shape[:3]
+    focal = max(height, width) / 2 / np.tan(np.radians(ASSUMED_FOV_DEG) / 2)
+    return np.tile(np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]]), (count, 1, 1))
 
 
 @dataclass(frozen=True)

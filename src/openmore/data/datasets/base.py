@@ -31,7 +31,10 @@ _KEPT_INDICES = 16
 class Dataset(Protocol):
     """Anything clips can be drawn from."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What messages and sample names call it."""
+        ...
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -47,6 +50,10 @@ class Dataset(Protocol):
 
     def load(self, sequence: str, frame_ids: Sequence[int]) -> Sample:
         """Decode those frames. Raises DataError naming the file at fault."""
+        ...
+
+    def truth(self, sequence: str) -> dict[str, str]:
+        """What a sequence really knows (cameras, intrinsics, depth, motion) -> "true" or "pseudo"."""
         ...
 
 
@@ -96,7 +103,7 @@ class Pixels:
 class FrameDataset(ABC):
     """A data set on disk. Subclasses implement `names`, `read_index` and `read_pixels`."""
 
-    name: ClassVar[str]
+    name: str
     is_metric: ClassVar[bool] = False
     is_video: ClassVar[bool] = True
     knows: ClassVar[tuple[str, ...]] = ("cameras", "intrinsics", "depth")  # and "motion"; the rest is filled in

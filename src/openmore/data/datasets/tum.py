@@ -63,11 +63,16 @@ class TUM(FrameDataset):
         return index.without(difference > TOLERANCE_S, "no true pose within 0.02 s")
 
     def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
-        times, files = read_list(self.folder(sequence) / "depth.txt")
-        place, difference = nearest(index.times_s[i : i + 1], times)
-        depth = decode.read_depth16(files[place[0]], DEPTH_PER_METRE) if difference[0] <= TOLERANCE_S else None
+        path = self.depth_file(sequence, index, i)
+        depth = None if path is None else decode.read_depth16(path, DEPTH_PER_METRE)
         K, distortion = self.calibration(sequence)
         return undistort(Pixels(decode.read_rgb(index.files[i]), depth), K, distortion)
+
+    def depth_file(self, sequence: str, index: Index, i: int) -> Path | None:
+        """The depth nearest in time to a picture; None when there is none within 0.02 s."""
+        times, files = read_list(self.folder(sequence) / "depth.txt")
+        place, difference = nearest(index.times_s[i : i + 1], times)
+        return files[place[0]] if difference[0] <= TOLERANCE_S else None
 
     def calibration(self, sequence: str) -> tuple[np.ndarray, tuple[float, ...]]:
         """K [3, 3] and lens coefficients. Raises DataError for a sequence of no known camera."""
@@ -78,9 +83,29 @@ class TUM(FrameDataset):
 
 
 class Bonn(TUM):
-    """Bonn RGB-D Dynamic."""
+    """Bonn RGB-D Dynamic. `by_position` pairs the n-th picture with the n-th depth and pose, as the benchmark does."""
 
     name = "bonn"
+
+    def __init__(self, root: str | Path, *, by_position: bool = False, threads: int = 1):
+        super().__init__(root, threads=threads)
+        self.by_position = by_position
+
+    def read_index(self, sequence: str) -> Index:
+        if not self.by_position:
+            return super().read_index(sequence)
+        folder = self.folder(sequence)
+        times, files = read_list(folder / "rgb.txt")
+        truth = read_trajectory(folder / "groundtruth.txt", "tum")
+        count = min(len(files), len(truth))
+        K = np.tile(self.calibration(sequence)[0], (count, 1, 1))
+        return Index(list(range(count)), times[:count], truth.world_from_cam[:count], K, files[:count])
+
+    def depth_file(self, sequence: str, index: Index, i: int) -> Path | None:
+        if not self.by_position:
+            return super().depth_file(sequence, index, i)
+        files = read_list(self.folder(sequence) / "depth.txt")[1]
+        return files[index.ids[i]] if index.ids[i] < len(files) else None
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,62 @@
+"""Our network as a method under test: `openmore.reconstruct` behind the Predictor interface.
+
+Choices
+- The network gets pictures only: no intrinsics, no scale, no time stamps.
+- "full" sees all frames at once; "stream" gets them in order; "stream-windowN" keeps N past frames and the anchor.
+- Depth stays at model resolution, intrinsics are those of the original pictures.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import numpy as np
+
+from openmore.errors import ConfigError
+from openmore.evaluation.prediction import Clip, Prediction
+
+
+class Network:
+    """Weights and a mode."""
+
+    def __init__(self, weights: str, mode: str = "full", *, device: str = "cpu", dtype: str = "auto", **options: Any):
+        """`options`: further fields of openmore.pipeline.Options. Raises CheckpointError or ConfigError."""
+        from openmore.model.more import MoRe
+
+        self.weights, self.mode, self.options = weights, mode, {**parse_mode(mode), **options}
+        self.model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+        self.device, self.dtype = device, dtype
+
+    @property
+    def name(self) -> str:
+        return f"{self.weights} {self.mode}"
+
+    def describe(self) -> dict[str, Any]:
+        keep = ("name", "sha256")
+        provenance = {key: self.model.provenance.get(key) for key in keep}
+        return {"weights": provenance, "mode": self.mode, "dtype": self.dtype, "options": self.options}
+
+    def predict(self, clip: Clip) -> Prediction:
+        from openmore.pipeline import reconstruct
+
+        begun = time.perf_counter()
+        scene = reconstruct(clip.images, self.model, **self.options)
+        seconds = time.perf_counter() - begun
+        frames = list(scene.frames)
+        motion = None if frames[0].motion is None else np.stack([f.motion for f in frames if f.motion is not None])
+        depth = np.stack([frame.depth for frame in frames])
+        return Prediction(scene.world_from_cam, scene.K, depth, motion, seconds)
+
+
+def parse_mode(mode: str) -> dict[str, Any]:
+    """Pipeline options of a mode's name. Raises ConfigError for an unknown one."""
+    if mode in ("full", "stream"):
+        return {"mode": mode}
+    window = re.fullmatch(r"stream-window(\d+)", mode)
+    if window is None:
+        raise ConfigError(
+            f"mode {mode!r} is unknown: choose full, stream or stream-windowN, for example stream-window5"
+        )
+    return {"mode": "stream", "window": int(window[1])}

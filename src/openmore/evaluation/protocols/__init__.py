@@ -1,0 +1,1 @@
+"""The published benchmarks, and our own, as data: which frames, which metrics, which mean."""

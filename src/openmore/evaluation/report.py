@@ -1,0 +1,116 @@
+"""Results as tables: Markdown for people, one LaTeX row for papers, per-sequence values below.
+
+Choices
+- Our rows come first in bold, then the published ones of the same benchmark with their source; a row with failures or
+  missing sequences says so in its name, because its mean is over less.
+- Numbers are printed as the field prints them (percentages, digits) from the columns of the benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openmore.evaluation.protocols.base import Benchmark, Column
+from openmore.evaluation.published import PublishedRow, published
+from openmore.evaluation.suite import Result
+from openmore.io.atomic import write_text
+
+
+def write_report(benchmark: Benchmark, results: Sequence[Result], out: Path) -> str:
+    """Write `table.md` and `row.tex` into `out`; returns the Markdown."""
+    text = markdown(benchmark, results)
+    write_text(out / "table.md", text)
+    write_text(out / "row.tex", "".join(latex_row(summary_columns(benchmark), result) for result in results))
+    return text
+
+
+def markdown(benchmark: Benchmark, results: Sequence[Result]) -> str:
+    """The whole report of one benchmark."""
+    lines = [f"# {benchmark.title}", ""]
+    if benchmark.note:
+        lines += [benchmark.note, ""]
+    lines += table(["method", *headers(summary_columns(benchmark)), "source"], summary_rows(benchmark, results))
+    lines += ["", "Lower is better unless marked with ^.", "", "## Per sequence", ""]
+    lines += sequence_table(benchmark.columns, results)
+    for result in results:
+        lines += failures(result)
+    return "\n".join(lines) + "\n"
+
+
+def summary_columns(benchmark: Benchmark) -> list[Column]:
+    """Columns of the table over all sequences."""
+    return [column for column in benchmark.columns if not column.detail]
+
+
+def headers(columns: Sequence[Column]) -> list[str]:
+    """Column headers, ^ where higher is better."""
+    return [column.header + ("^" if column.higher_is_better else "") for column in columns]
+
+
+def summary_rows(benchmark: Benchmark, results: Sequence[Result]) -> list[list[str]]:
+    """Our rows and the published ones."""
+    columns = summary_columns(benchmark)
+    ours = [[f"**{label(result)}**", *cells(columns, result.summary), "this run"] for result in results]
+    shown = [row for row in published().get(benchmark.name, []) if any(c.key in row.values for c in columns)]
+    return ours + [[row.method, *cells(columns, row.values), source(row)] for row in shown]
+
+
+def label(result: Result) -> str:
+    """The method, and what its mean is missing."""
+    if result.complete:
+        return result.method
+    return f"{result.method} ({len(result.sequences)} of {result.expected} sequences)"
+
+
+def source(row: PublishedRow) -> str:
+    """Kind, source and note of a published row."""
+    return f"{row.source}; {row.kind}" + (f"; {row.note}" if row.note else "")
+
+
+def cells(columns: Sequence[Column], values: dict[str, Any]) -> list[str]:
+    """Formatted values, "-" where there is none."""
+    return [number(values.get(column.key), column) for column in columns]
+
+
+def number(value: Any, column: Column) -> str:
+    """One value as the field prints it."""
+    return "-" if not isinstance(value, int | float) else f"{value * column.scale:.{column.digits}f}"
+
+
+def sequence_table(columns: Sequence[Column], results: Sequence[Result]) -> list[str]:
+    """One line per sequence and method, methods of a sequence together; columns that nobody fills are left out."""
+    measured = [row for result in results for row in result.sequences.values()]
+    used = [column for column in columns if any(column.key in row for row in measured)]
+    names = list(dict.fromkeys(name for result in results for name in result.sequences))
+    rows = [
+        [name, result.method, *cells(used, result.sequences[name])]
+        for name in names
+        for result in results
+        if name in result.sequences
+    ]
+    return table(["sequence", "method", *headers(used)], rows)
+
+
+def failures(result: Result) -> list[str]:
+    """What was not measured and why."""
+    lines = [f"- {result.method} failed on {name}: {reason}" for name, reason in result.failures.items()]
+    if result.missing:
+        lines.append(f"- {result.method}: not on disk: {', '.join(result.missing)}")
+    return ["", *lines] if lines else []
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table with aligned columns."""
+    everything = [list(header), *[[cell.replace("|", "/") for cell in row] for row in rows]]
+    widths = [max(len(row[k]) for row in everything) for k in range(len(header))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in everything]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return lines
+
+
+def latex_row(columns: Sequence[Column], result: Result) -> str:
+    """`method & value & ... \\\\`, with special characters escaped."""
+    name = label(result).replace("_", "\\_").replace("&", "\\&").replace("%", "\\%")
+    return " & ".join([name, *cells(columns, result.summary)]) + " \\\\\n"
