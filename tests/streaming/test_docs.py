@@ -24,7 +24,7 @@ def test_memory_per_frame() -> None:
         name = re.findall(r"`(.*?)`", names)[0] if names else name
         config = preset(name)
         P = config.tokens_per_frame((int(height), int(width)))
-        assert P == int(tokens.replace(",", ""))
+        assert int(tokens.replace(",", "")) == P
         cases = ((fp32, P, torch.float32), (bf16, P, torch.bfloat16), (specials, config.first_patch, torch.bfloat16))
         for text, count, dtype in cases:
             digits = len(text.partition(".")[2])
