@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -127,6 +128,7 @@ class Job:
         """Until the source ends, Ctrl-C, or an error, which is returned: what was predicted is still to be saved."""
         from openmore.streaming.live import run
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's way to say Ctrl-C
         try:
             run(
                 self.session,
