@@ -16,7 +16,13 @@ from tests.training.toy import ToySource, toy_config
 
 def losses(out: Path, parallel: str, steps: int, resume: bool = False) -> list[float]:
     seen: list[float] = []
-    config = toy_config(f"run.parallel={parallel}", f"optim.steps={steps}", "optim.schedule=constant", "optim.warmup=0")
+    config = toy_config(
+        f"run.parallel={parallel}",
+        f"optim.steps={steps}",
+        "optim.schedule=constant",
+        "optim.warmup=0",
+        "optim.accumulate=2",
+    )
     train(config, out, resume=resume, source=ToySource(), on_log=lambda step, values: seen.append(values["loss"]))
     return seen
 

@@ -33,7 +33,7 @@ class DataConfig:
     colour: float = 0.9  # data sets: probability of colour jitter
     colour_per_clip: float = 0.3  # data sets: probability of one jitter for all frames of a clip
     on_bad: Literal["skip", "stop"] = "skip"  # data sets: what a damaged clip does; skipping names it in the log
-    workers: int = 0  # processes that prepare batches; 0 prepares them in the training process
+    workers: int | None = None  # processes that prepare batches; None: 0 on the CPU, else up to 8 per GPU
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames[0] <= self.frames[1]:

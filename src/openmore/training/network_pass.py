@@ -114,12 +114,18 @@ class TrainingPass(nn.Module):
         own = {"camera": "camera_head", "depth": "depth_head", "points": "point_head", "motion": "motion_head"}
         idle = {f"{own[head]}." for head in set(self.model.config.heads) - self.heads}
         idle.add("aggregator.patch_embed.mask_token")  # carried by every checkpoint, never used
-        if self.config.attention == "full" or not self.config.duplicates or "camera" not in self.heads:
+        if self.config.attention == "full" or not self._duplicates:
             idle.add("aggregator.additional_camera_token")
         names = [name for name, _ in self.model.named_parameters() if name.startswith(tuple(idle))]
         for name in names:
             self.model.get_parameter(name).requires_grad_(False)
         return names
+
+    @property
+    def _duplicates(self) -> bool:
+        """Whether causal passes carry duplicate camera tokens: wanted, there, and supervised."""
+        there = self.model.config.duplicate_camera and "camera" in self.heads
+        return self.config.duplicates and there and self.loss.weights.duplicate > 0
 
     # -- the network ---------------------------------------------------------------------------------------------------
 
@@ -135,7 +141,7 @@ class TrainingPass(nn.Module):
     def _run(
         self, images: Tensor, pattern: AttentionPattern, causal: bool, readouts: dict[Where, Readout]
     ) -> RawOutput:
-        duplicates = causal and self.config.duplicates and self.model.config.duplicate_camera
+        duplicates = causal and self._duplicates
         if not (causal and self.loss.stream_gradient == "G2" and "camera" in self.heads):
             return self.model.run(
                 images,

@@ -37,7 +37,6 @@ def more_full() -> TrainConfig:
             long_side=518,
             short_scale=(0.8, 1.2),
             images_per_rank=36,  # release
-            workers=8,
         ),
         optim=OptimConfig(
             steps=100_000,

@@ -9,6 +9,7 @@ Choices
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -121,7 +122,7 @@ class Plans(Dataset[tuple[StepPlan, Any]]):
 
 def batches(plans: Plans, first_step: int, device: torch.device) -> Iterator[tuple[StepPlan, Batch]]:
     """Micro steps from `first_step` to the end, on `device`."""
-    workers = plans.config.data.workers
+    workers = loader_processes(plans.config.data.workers, plans.world, device)
     loader = DataLoader(
         plans,
         batch_size=None,
@@ -131,3 +132,12 @@ def batches(plans: Plans, first_step: int, device: torch.device) -> Iterator[tup
     )
     for plan, prepared in loader:
         yield plan, plans.source.finish(prepared, device)
+
+
+def loader_processes(wanted: int | None, world: int, device: torch.device) -> int:
+    """How many processes prepare batches. On the CPU they would only take time from the training itself."""
+    if wanted is not None:
+        return wanted
+    if device.type == "cpu":
+        return 0
+    return max(1, min(8, (os.cpu_count() or 1) // min(world, torch.cuda.device_count()) - 1))
