@@ -171,6 +171,9 @@ def _ground(stage: Stage, view: View) -> None:
     ground = random_material(
         r, float(np.exp(r.uniform(np.log(0.1), np.log(0.7)))), group=int(r.choice([2, 1, 0, 2, 3, 5]))
     )
+    earth = np.array([1.0, 0.9, 0.75]) if r.random() < 0.5 else np.array([0.8, 1.0, 0.6])
+    if r.random() < 0.7:  # most ground is soil, stone or grass
+        ground.gain, ground.offset = ground.gain.mean() * earth, ground.offset.mean() * earth
     stage.add(BOX, (size, 0.5, size), still, middle + (0, 0.5, 0), material=ground, casts=False)
     heading = view.world_from_cam[0, :3, 2]
     yaw = float(np.arctan2(heading[0], heading[2])) + r.normal(0, 0.3)
@@ -209,7 +212,7 @@ def _light(rng: np.random.Generator, outdoor: bool) -> Light:
     sun = rng.uniform(0.3, 2.5) * np.array([1 + warmth, 1.0, 1 - warmth])
     ambient = rng.uniform(0.15, 0.7) * np.array([1 - 0.6 * warmth, 1.0, 1 + 0.6 * warmth])
     side = rng.normal(0, 1, 3) * (1, 0.3, 1)
-    sky = (ambient.mean() + 0.3 * sun.mean()) * rng.uniform(0.8, 1.8)
+    sky = (ambient.mean() + 0.3 * sun.mean()) * rng.uniform(0.9, 2.4)
     return Light(
         to_sun=to_sun,
         sun=sun,
@@ -227,7 +230,7 @@ def _sky(rng: np.random.Generator, light: Light) -> Material:
     """Blue or grey with clouds; the second texture layer is unused so that the sky stays calm."""
     blue = np.array([0.35, 0.55, 0.95]) if rng.random() < 0.7 else np.array([0.75, 0.78, 0.82])
     cloud = rng.uniform(0.0, 0.6)
-    base = np.clip(blue * rng.uniform(0.5, 1.0), 0, 1)
+    base = blue * rng.uniform(0.5, 1.0)
     return Material(
         (1 + 13 * int(rng.integers(0, 64)), 12), 0.15, 1.0, 0.0, np.full(3, cloud), base * (1 - 0.4 * cloud)
     )

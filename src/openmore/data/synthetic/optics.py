@@ -67,14 +67,18 @@ def _motion_blur(image: Tensor, flow: Tensor, shutter: Tensor) -> Tensor:
     return total / BLUR_TAPS
 
 
-def metered_gain(linear: Tensor) -> Tensor:
-    """Automatic exposure [F, 1] from linear light [3, F, h, w]: brings the median near a middle grey.
+def metered_gain(linear: Tensor, sky: Tensor) -> Tensor:
+    """Automatic exposure [F, 1] from linear light [3, F, h, w]: brings the ground near a middle grey.
 
     Order statistics instead of a mean: no rounding, so no dependence on how the sum was split.
     """
     grey = (linear[0] + linear[1] * 2 + linear[2]).flatten(1) * 0.25
-    count = grey.shape[1]
-    middle, bright = (grey.kthvalue(int(count * q) + 1, dim=1, keepdim=True).values for q in (0.5, 0.85))
+    ground = ~sky.flatten(1)
+    count = ground.sum(1, keepdim=True)
+    mostly_sky = count * 8 < ground.shape[1]
+    values = grey.masked_fill(~ground & ~mostly_sky, float("inf")).sort(1).values
+    count = torch.where(mostly_sky, ground.shape[1], count)
+    middle, bright = (values.gather(1, count * q // 100) for q in (50, 85))
     return MIDDLE_GREY / (0.7 * middle + 0.3 * bright).clamp_min(1e-3)
 
 

@@ -199,7 +199,7 @@ def render(
     chunk = chunk or (1 if on_cpu else 64)
     packed = pack(scenes, device)
     windowed = on_cpu if windowed is None else windowed
-    _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk)
+    _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk, windowed)
     out: dict[str, Tensor] = {}
     for start in range(0, len(packed), chunk):
         part = packed.pick(slice(start, start + chunk))
@@ -210,21 +210,36 @@ def render(
     return out
 
 
-def _meter(packed: Packed, lengths: list[int], bank: TextureBank, chunk: int) -> None:
+def _meter(packed: Packed, lengths: list[int], bank: TextureBank, chunk: int, windowed: bool) -> None:
     """Multiply every clip's gain by what a coarse look at its first frame asks for."""
     first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     gains = []
     for start in range(0, len(first), chunk):
         frames = torch.from_numpy(first[start : start + chunk])
-        gains.append(metered_gain(_light(_coarse(packed.pick(frames)), bank, False)[0]))
+        linear, _, _, sky = _light(_coarse(packed.pick(frames)), bank, windowed)
+        gains.append(metered_gain(linear, sky))
     packed.frame["gain"] *= torch.cat(gains).repeat_interleave(torch.tensor(lengths, device=gains[0].device), 0)
 
 
 def _coarse(packed: Packed) -> Packed:
     """The same frames on a grid of METER_GRID rays."""
     height, width = packed.shape
-    size = torch.tensor([METER_GRID[1] / width, METER_GRID[0] / height], device=packed.hit.device)
-    return replace(packed, shape=METER_GRID, frame=packed.frame | {"K": packed.frame["K"] * size.repeat(2)})
+    rows, columns = METER_GRID[0] / height, METER_GRID[1] / width
+    size = torch.tensor([columns, rows, columns, rows], device=packed.hit.device)
+    scale = np.array([rows, rows, columns, columns])
+    return replace(
+        packed,
+        shape=METER_GRID,
+        frame=packed.frame | {"K": packed.frame["K"] * size},
+        windows=_scale_windows(packed.windows, scale),
+        shadow_windows=_scale_windows(packed.shadow_windows, scale),
+    )
+
+
+def _scale_windows(windows: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    scaled = np.ceil(windows * scale).astype(np.int64)
+    scaled[..., ::2] = np.floor(windows[..., ::2] * scale[::2])
+    return scaled
 
 
 def _light(
