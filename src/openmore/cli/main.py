@@ -21,6 +21,7 @@ VERBS = (
     "export",
     "attention",
     "evaluate",
+    "data",
     "train",
     "synth",
     "bench",
