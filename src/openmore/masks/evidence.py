@@ -1,0 +1,122 @@
+"""What one frame shows against another: how far each pixel is from where the camera's motion would have put it.
+
+Choices
+- Plain evidence is the paper's |F_pred - F_ego|, where the flow is consistent and the ego flow valid.
+- Stabilised evidence first undoes the ego flow: the other picture is warped into this one and flow is estimated between
+  the two. Static surfaces then need next to no flow, so fast cameras cost no accuracy; the residual is that flow.
+- The picture itself is a witness: a residual counts only if the flow explains the colours better than the ego flow does
+  (else the flow went astray on a blank or shiny surface: the pixel is undecided, NaN), and a pixel that neither flow
+  explains is lost (infinite residual): fast movers end there.
+- The other picture's brightness is scaled to this one's, because cameras change their exposure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from openmore.flow.base import FlowEstimator, FlowResult
+from openmore.flow.consistency import forward_backward, sample_at
+from openmore.masks.decision import Rule, floor_of
+from openmore.masks.ego import Ego
+
+_WINDOW = 5  # pixels that a colour difference is averaged over
+_BETTER = 0.5  # by how much of the picture's noise the flow must explain better than the ego flow
+_LOST = 4.0  # colour difference, in units of the noise, that no static surface shows
+_LEAST_NOISE = 0.3  # grey levels; below it rounding decides
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One frame against another."""
+
+    other: int  # frame number of the other picture
+    residual: np.ndarray  # [H, W] float32, pixels; NaN = undecided, infinite = lost
+    flow: FlowResult  # from this frame to the other
+    noise: float  # pixels, median error of the forward-backward check
+    ego: str  # model of the ego flow
+
+
+def plain(other: int, static: Ego, flow: FlowResult, noise: float) -> Evidence:
+    """The paper's residual of `flow` to the other frame, whose own error is `noise` pixels."""
+    valid = static.valid & (flow.confidence > 0.5)
+    residual = np.where(valid, np.linalg.norm(flow.flow - static.flow, axis=0), np.nan).astype(np.float32)
+    return Evidence(other, residual, flow, noise, static.model)
+
+
+def stabilised(
+    other: int, static: Ego, image: np.ndarray, other_image: np.ndarray, estimator: FlowEstimator
+) -> Evidence:
+    """The residual as flow between `image` and the other picture after undoing the ego flow.
+
+    Where the ego flow is invalid the warped picture repeats this one, so nothing seems to move; it stays undecided.
+    """
+    warped = warp(other_image, static.flow)
+    usable = static.valid & np.isfinite(warped[..., 0])
+    filled = np.where(usable[..., None], _same_exposure(image, warped, usable), image).astype(np.uint8)
+    there, back = estimator.both(image, filled)
+    valid = usable & (there.confidence > 0.5)
+    residual = np.where(valid, np.linalg.norm(there.flow, axis=0), np.nan).astype(np.float32)
+    beyond = sample_at(static.flow, there.flow)  # the ego flow of the place the residual flow leads to
+    total = there.flow + np.where(np.isnan(beyond), static.flow, beyond)
+    total = FlowResult(total, np.where(usable, there.confidence, 0).astype(np.float32))
+    return Evidence(other, residual, total, noise_of(there, back, valid), static.model)
+
+
+def ask_the_picture(
+    evidence: Evidence, static: Ego, image: np.ndarray, other_image: np.ndarray, rule: Rule
+) -> Evidence:
+    """The evidence with residuals removed that colours contradict, and lost pixels marked."""
+    by_ego, by_flow = warp(other_image, static.flow), warp(other_image, evidence.flow.flow)
+    usable = static.valid & np.isfinite(by_ego[..., 0])
+    if not usable.any():
+        return evidence
+    ego_error = difference(image, _same_exposure(image, by_ego, usable))
+    flow_error = difference(image, _same_exposure(image, by_flow, usable))
+    noise = float(np.median(ego_error[usable])) + _LEAST_NOISE
+    large = evidence.residual > floor_of(rule, image.shape[1], evidence.noise)
+    contradicted = large & ~(ego_error > flow_error + _BETTER * noise)  # NaN compares false: undecided
+    lost = usable & (evidence.flow.confidence <= 0.5) & (ego_error > _LOST * noise)
+    residual = np.where(contradicted, np.nan, evidence.residual)
+    return replace(evidence, residual=np.where(lost, np.inf, residual).astype(np.float32))
+
+
+def combine(residuals: list[np.ndarray]) -> np.ndarray:
+    """Per pixel the lower median over pairs of frames: motion needs a majority of those that can tell."""
+    ordered = np.sort(np.stack(residuals), axis=0)  # NaN sorts last
+    told = (~np.isnan(ordered)).sum(0)
+    middle = np.take_along_axis(ordered, (np.maximum(told - 1, 0) // 2)[None], 0)[0]
+    return np.where(told > 0, middle, np.nan).astype(np.float32)
+
+
+def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """`image` [H, W, 3] read where `flow` points: float32 [H, W, 3], NaN outside."""
+    return sample_at(image.transpose(2, 0, 1).astype(np.float32), flow).transpose(1, 2, 0)
+
+
+def difference(image: np.ndarray, warped: np.ndarray) -> np.ndarray:
+    """Mean colour difference [H, W] in grey levels over a small window; NaN where `warped` has no value."""
+    import cv2
+
+    outside = np.isnan(warped[..., 0])
+    a = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.7)
+    b = cv2.GaussianBlur(np.where(outside[..., None], image, warped).astype(np.float32), (0, 0), 0.7)
+    error = cv2.blur(np.abs(a - b).mean(-1), (_WINDOW, _WINDOW))
+    return np.where(outside, np.nan, error)
+
+
+def _same_exposure(image: np.ndarray, warped: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """`warped` with its brightness scaled to `image`'s, from the usable pixels."""
+    few = (slice(None, None, 4), slice(None, None, 4))  # a sixteenth of the pixels is plenty for one number
+    here, there = image[few][usable[few]].mean(-1), warped[few][usable[few]].mean(-1)
+    if len(here) < 16:
+        return warped
+    gain = np.nanmedian((here + 4) / (there + 4))  # four grey levels keep black pixels from deciding
+    return np.clip(warped * gain, 0, 255)
+
+
+def noise_of(there: FlowResult, back: FlowResult, valid: np.ndarray | None = None) -> float:
+    """Median error of the forward-backward check in pixels, over the `valid` [H, W] or the consistent pixels."""
+    error = forward_backward(there.flow, back.flow).error[there.confidence > 0.5 if valid is None else valid]
+    return float(np.median(error)) if len(error) else 0.0
