@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,12 @@ class Options:
     window: int | None = None  # stream: past frames kept, 16 unless given
     anchors: int = 1
     budget_mb: float | None = None  # stream: cache budget instead of a window
+    refine: Literal["none", "attention"] = "none"  # attention: cameras from the duplicate camera tokens
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", ("full", "stream")), ("refine", ("none", "attention"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
 
     def memory(self) -> Policy | Budget:
         """The stream's memory. Raises ConfigError."""
@@ -141,7 +147,10 @@ def run_full(
     progress("network", 0, 1)
     with clock.stage("network"), torch.inference_mode():
         images = to_images([picture for _, picture, _ in clip]).to(model.device)
-        raw = model(images, outputs=outputs_of(model, options), mode="full", duplicates=False)
+        refine = options.refine == "attention"
+        raw = model(images, outputs=outputs_of(model, options), mode="causal" if refine else "full", duplicates=refine)
+        if refine:  # the duplicates have seen the whole clip, the frames' own camera tokens only their past
+            raw.pose_codes = raw.refined_pose_codes
         predictions = to_predictions(raw, [f for f, _, _ in clip], [p for _, p, _ in clip], sizing)
     progress("network", 1, 1)
     return predictions, sizing, []
@@ -153,8 +162,13 @@ def run_stream(
     """Frame by frame, exactly as a live stream would."""
     predictions: list[FramePrediction] = []
     sizing: Sizing | None = None
+    refine = options.refine == "attention"
     session = StreamingSession(
-        model, policy=options.memory(), outputs=outputs_of(model, options), long_side=options.long_side
+        model,
+        policy=options.memory(),
+        outputs=outputs_of(model, options),
+        long_side=options.long_side,
+        refinable=refine,
     )
     with session:
         while True:
@@ -166,6 +180,12 @@ def run_stream(
             with clock.stage("network"):
                 predictions.append(session.push(frame))
             progress("network", len(predictions), None)
+        if refine and predictions:
+            refined = session.refine()
+            for position, camera in zip(refined.frames, refined.cameras):
+                predictions[position] = replace(predictions[position], camera=camera)
+            if refined.note:
+                session.warnings.append(f"refined the frames still held: {refined.note}")
     if sizing is None:
         raise InputError("no usable frame in the source: every frame was damaged or filtered out")
     return predictions, sizing, session.warnings

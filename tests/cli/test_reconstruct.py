@@ -50,6 +50,22 @@ def test_python_and_command_line_agree(openmore: Callable, folder: Path, tmp_pat
     np.testing.assert_array_equal(loaded.depth, scene.depth)
 
 
+@pytest.mark.parametrize("mode", ["full", "stream"])
+def test_attention_refinement_changes_cameras_only(folder: Path, mode: str) -> None:
+    options = {"dtype": "fp32", "mode": mode, "policy": "all"}
+    plain, refined = (reconstruct(folder, "untrained:tiny", refine=r, **options) for r in ("none", "attention"))
+    assert not np.allclose(plain.world_from_cam, refined.world_from_cam, atol=1e-6)
+    np.testing.assert_allclose(refined.world_from_cam[0], np.eye(4), atol=1e-9)
+    if mode == "stream":
+        np.testing.assert_array_equal(plain.depth, refined.depth)
+
+
+def test_both_modes_refine_to_the_same_cameras(folder: Path) -> None:
+    options = {"dtype": "fp32", "refine": "attention", "policy": "all"}
+    full, stream = (reconstruct(folder, "untrained:tiny", mode=mode, **options) for mode in ("full", "stream"))
+    np.testing.assert_allclose(full.world_from_cam, stream.world_from_cam, atol=1e-4)
+
+
 def test_one_frame_and_one_image_work(openmore: Callable, folder: Path, tmp_path: Path) -> None:
     ran = openmore("reconstruct", folder / "0.png", "-o", tmp_path / "one", *TINY)
     assert ran.code == 0 and len(Reconstruction.load(tmp_path / "one")) == 1
@@ -89,7 +105,7 @@ def test_bad_sources_end_with_one_line(openmore: Callable, tmp_path: Path, kind:
     [
         (("--weights", "smal"), 3, "did you mean small"),
         (("--weights", "vggt-1b"), 3, "not on this machine"),
-        ((*TINY, "--mode", "live"), 2, "not one of full, stream"),
+        ((*TINY, "--mode", "live"), 2, "is not one of full, stream"),
         ((*TINY, "--mode", "stream", "--window", "0"), 2, "window is 0"),
         ((*TINY, "--mode", "stream", "--budget-mb", "0.001"), 2, "give at least"),
         ((*TINY, "--points", "--max-frames", "0"), 2, ""),

@@ -34,6 +34,7 @@ def reconstruct(
     window: Annotated[int | None, typer.Option(help="Stream mode: past frames kept.", show_default="16")] = None,
     anchors: Annotated[int, typer.Option(help="Stream mode: first frames that are never dropped.")] = 1,
     budget_mb: Annotated[float | None, typer.Option(help="Stream mode: cache budget instead of a window.")] = None,
+    refine: Annotated[str, typer.Option(help="none, or attention: cameras that have seen the whole clip.")] = "none",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
@@ -44,8 +45,6 @@ def reconstruct(
     from openmore.pipeline import Options
     from openmore.pipeline import reconstruct as run
 
-    if mode not in ("full", "stream"):
-        raise InputError(f"--mode {mode} is not one of full, stream")
     options: dict[str, Any] = {
         "mode": mode,
         "fps": fps,
@@ -59,6 +58,7 @@ def reconstruct(
         "window": window,
         "anchors": anchors,
         "budget_mb": budget_mb,
+        "refine": refine,
     }
     model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
     announce(source, model, Options(**options))
