@@ -133,6 +133,38 @@ def clips(
     run_and_report(Clips(max_frames=max_frames), methods, folder, out / "clips", strict, None)
 
 
+@verbs.command("kitti-speed")
+def kitti_speed(
+    weights: Weights = "small",
+    window: Annotated[int, typer.Option(help="Past frames kept beside the anchor; 0 keeps all.")] = 5,
+    size: Annotated[
+        str, typer.Option(help="WIDTHxHEIGHT; the patch grid's version of the published 512x144.")
+    ] = "518x154",
+    frames: Annotated[int, typer.Option(help="Frames of the clip.")] = 110,
+    runs: Annotated[int, typer.Option(help="Timed runs.")] = 5,
+    warm_up: Annotated[int, typer.Option(help="Runs before the clock starts.")] = 3,
+    against: Annotated[
+        Path | None, typer.Option(help="Python file with load(device, dtype): another implementation to time.")
+    ] = None,
+    out: Out = Path("evaluation"),
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+) -> None:
+    """Frames per second in the supplement's setting, beside published figures."""
+    from openmore.evaluation.speed import OurStream, load_runner, measure
+    from openmore.evaluation.speed_report import report
+
+    shape = parse_size(size)
+    runners = [OurStream(weights, window or None, device, dtype, shape)]
+    runners += [load_runner(against, device, dtype)] if against else []
+    with progress_bar() as progress:
+        measured = [
+            measure(r, device, shape=shape, frames=frames, runs=runs, warm_up=warm_up, progress=progress)
+            for r in runners
+        ]
+    print(report(measured, device, out / "kitti-speed"))
+
+
 @verbs.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="results.json (or its folder) of one run.")],
@@ -184,6 +216,14 @@ def run_and_report(
                 print(f"  {name}: {reason}")
     print(f"per sequence: {out / 'table.md'}")
     return results
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`WIDTHxHEIGHT` -> (height, width). Raises InputError."""
+    width, cross, height = text.partition("x")
+    if not cross or not width.isdecimal() or not height.isdecimal():
+        raise InputError(f"--size {text} is not of the form WIDTHxHEIGHT, for example 518x154")
+    return int(height), int(width)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
