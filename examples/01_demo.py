@@ -23,7 +23,7 @@ from openmore.evaluation.trajectory import trajectory_errors
 from openmore.io.video import write_video
 from openmore.types import Reconstruction
 
-SEED, FRAMES, SHAPE = 12, 16, (168, 224)
+SEED, FRAMES, SHAPE = 12, 8, (168, 224)
 
 
 def main(folder: Path) -> None:
