@@ -20,18 +20,12 @@ from torch.nn import functional as F
 
 from openmore.errors import ConfigError
 from openmore.model.aggregator import Readout, Where
-from openmore.model.attention import (
-    AttentionPattern,
-    FullAttention,
-    GroupedCausalAttention,
-    attention_rows,
-    visible_frames,
-)
+from openmore.model.attention import AttentionPattern, FullAttention, GroupedCausalAttention
 from openmore.model.more import MoRe, RawOutput, camera_rows
 from openmore.training.batch import Batch
+from openmore.training.camera_rows import forcing_blocks, labelled_rows, rows_of_clip, visibility
 from openmore.training.losses.correspondence import find_matches, matching_readout
 from openmore.training.losses.displacement import displacement_loss, displacement_truth
-from openmore.training.losses.motion import pool_motion
 from openmore.training.objective import AttentionRows, Losses, ObjectiveConfig, objective
 
 Attention = Literal["full", "causal", "token_causal", "mixed"]
@@ -170,18 +164,20 @@ class TrainingPass(nn.Module):
     # -- read-outs -----------------------------------------------------------------------------------------------------
 
     def _readouts(self, batch: Batch, causal: bool, seed: int) -> dict[Where, Readout]:
+        tokens = self.model.config.tokens_per_frame(batch.shape)
         readouts: dict[Where, Readout] = {}
         for where in self._forcing_blocks():
-            readouts[where] = camera_rows if where[0] == "frame" else self._global_rows(batch, causal)
+            clip = rows_of_clip(self._visible(batch, causal), tokens)
+            readouts[where] = camera_rows if where[0] == "frame" else clip
         readouts |= {where: self._matching(batch, causal, seed) for where in self._matching_blocks()}
         return {where: without_autocast(readout) for where, readout in readouts.items()}
 
+    def _visible(self, batch: Batch, causal: bool) -> Tensor:
+        return visibility(batch.frames, causal, self.config.window)
+
     def _forcing_blocks(self) -> list[Where]:
-        forcing, depth = self.loss.attention, self.model.config.depth
-        if forcing.variant == "none" or self.loss.weights.attention == 0:
-            return []
-        first = {"last": depth - 1, "last_third": depth - max(depth // 3, 1), "all": 0}[forcing.layers]
-        return [(forcing.blocks, layer) for layer in range(first, depth)]
+        on = self.loss.weights.attention > 0
+        return forcing_blocks(self.loss.attention, self.model.config.depth) if on else []
 
     def _matching_blocks(self) -> list[Where]:
         if self.loss.weights.correspondence == 0:
@@ -207,21 +203,6 @@ class TrainingPass(nn.Module):
         patches = (output.tokens.frames[layer][:, :, c.first_patch :, c.embed_dim :] for layer in layers)
         return torch.stack([displacement_loss(x, *truth) for x in patches]).mean()
 
-    def _global_rows(self, batch: Batch, causal: bool) -> Readout:
-        """Camera queries of every frame over all tokens of the clip: [B, heads, S, S * P]."""
-        tokens = self.model.config.tokens_per_frame(batch.shape)
-        visible = self._visible(batch.frames, causal).repeat_interleave(tokens, 1).to(batch.images.device)
-        return lambda q, k: attention_rows(q[..., ::tokens, :], k, visible)
-
-    def _visible(self, frames: int, causal: bool) -> Tensor:
-        """[S, S] bool: may a token of frame (row) look at frame (column)."""
-        visible = torch.full((frames, frames), not causal)
-        if causal:
-            for t in range(frames):
-                for part in visible_frames(t, self.config.window):
-                    visible[t, part.start : part.stop] = True
-        return visible
-
     def _matching(self, batch: Batch, causal: bool, seed: int) -> Callable[[Tensor, Tensor], Tensor]:
         config = self.model.config
         matches = find_matches(
@@ -239,32 +220,10 @@ class TrainingPass(nn.Module):
     # -- what the read-outs say ----------------------------------------------------------------------------------------
 
     def _attention(self, output: RawOutput, batch: Batch, causal: bool) -> list[AttentionRows]:
-        if not (blocks := self._forcing_blocks()):
-            return []
-        share, known = pool_motion(batch.motion, self.model.config.patch_size)
-        rows = [output.readouts[where] for where in blocks]
-        if self.loss.attention.blocks == "frame":
-            first = self.model.config.first_patch
-            return [AttentionRows(r[..., first:], share, known, r.shape[-1]) for r in rows]
-        return [self._over_clip(r, share, known, causal) for r in rows]
-
-    def _over_clip(self, rows: Tensor, share: Tensor, known: Tensor, causal: bool) -> AttentionRows:
-        """rows [B, heads, S, S * P] of a global block; share and known [B, S, patches]."""
-        S = share.shape[1]
-        seen = self._visible(S, causal).to(rows.device)
-        labelled = seen & torch.eye(S, dtype=torch.bool, device=rows.device) if self._own_frame else seen
-        patches = rows.unflatten(-1, (S, -1))[..., self.model.config.first_patch :]
-        tokens = rows.shape[-1] // S
-        return AttentionRows(
-            attention=patches.flatten(-2).transpose(1, 2)[:, :, :, None],
-            share=share.flatten(1)[:, None].expand(-1, S, -1),
-            known=(known[:, None] & labelled[None, :, :, None]).flatten(2),
-            visible=(seen.sum(1) * tokens)[None, :, None],
-        )
-
-    @property
-    def _own_frame(self) -> bool:
-        return self.loss.attention.scope == "own"
+        rows = [output.readouts[where] for where in self._forcing_blocks()]
+        c = self.model.config
+        visible = self._visible(batch, causal)
+        return labelled_rows(rows, batch, self.loss.attention, visible, c.patch_size, c.first_patch)
 
     def _correspondence(self, output: RawOutput) -> Tensor | None:
         losses = [output.readouts[where] for where in self._matching_blocks()]
