@@ -31,6 +31,7 @@ verbs = typer.Typer(help="Measure trajectories, clips and benchmarks.", no_args_
 
 Weights = Annotated[str, typer.Option(help="Name, file, folder, hf:owner/name or untrained:PRESET.")]
 Mode = Annotated[str, typer.Option(help="full, stream, or stream-windowN (N past frames, e.g. stream-window5).")]
+Refine = Annotated[str, typer.Option(help="Camera refinement: none, or attention (duplicate camera tokens).")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of results; an existing one is resumed.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
@@ -53,6 +54,7 @@ def suite_command(name: str) -> Any:
         data: Annotated[Path, typer.Option(help="Root of the data set, see docs/datasets.md.")],
         weights: Weights = "small",
         mode: Mode = "full",
+        refine: Refine = "none",
         out: Out = Path("evaluation"),
         device: Device = "cpu",
         dtype: Dtype = "auto",
@@ -62,7 +64,7 @@ def suite_command(name: str) -> Any:
     ) -> None:
         from openmore.evaluation.protocols.registry import benchmark
 
-        method = network(weights, mode, device, dtype, long_side)
+        method = network(weights, mode, refine, device, dtype, long_side)
         run_and_report(benchmark(name), [method], data, out / name, strict, shard)
 
     return command
@@ -75,6 +77,7 @@ def co3d(
     frames: Annotated[Path | None, typer.Option(help="JSON of frozen frame numbers per sequence.")] = None,
     weights: Weights = "small",
     mode: Mode = "full",
+    refine: Refine = "none",
     out: Out = Path("evaluation"),
     device: Device = "cpu",
     dtype: Dtype = "auto",
@@ -85,7 +88,7 @@ def co3d(
     """Co3Dv2 relative pose: RRA, RTA, AUC@30 over ten frames per sequence."""
     from openmore.evaluation.protocols.co3d import Co3DPose
 
-    method = network(weights, mode, device, dtype, long_side)
+    method = network(weights, mode, refine, device, dtype, long_side)
     run_and_report(Co3DPose(annotations, frames), [method], data, out / "co3d", strict, shard)
 
 
@@ -93,6 +96,7 @@ def co3d(
 def synthetic(
     weights: Weights = "small",
     mode: Mode = "full",
+    refine: Refine = "none",
     count: Annotated[int, typer.Option(help="Number of clips.")] = 20,
     frames: Annotated[int, typer.Option(help="Frames per clip.")] = 16,
     out: Out = Path("evaluation"),
@@ -104,7 +108,7 @@ def synthetic(
     from openmore.evaluation.baselines import BASELINES
     from openmore.evaluation.protocols.synthetic import Synthetic
 
-    methods = [network(weights, mode, device, dtype, None), *(make() for make in BASELINES)]
+    methods = [network(weights, mode, refine, device, dtype, None), *(make() for make in BASELINES)]
     run_and_report(Synthetic(count=count, frames=frames), methods, Path(), out / "synthetic", strict, None)
 
 
@@ -113,6 +117,7 @@ def clips(
     folder: Annotated[Path, typer.Argument(help="A posed clip, or a folder of them (rgb/, poses.txt, ...).")],
     weights: Annotated[list[str] | None, typer.Option(help="One or more; 'none' for baselines only.")] = None,
     mode: Annotated[list[str] | None, typer.Option(help="One or more of full, stream, stream-windowN.")] = None,
+    refine: Refine = "none",
     max_frames: Annotated[int | None, typer.Option(help="Only the first frames of every clip.")] = None,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Methods without a network.")] = True,
     out: Out = Path("evaluation"),
@@ -126,7 +131,9 @@ def clips(
     from openmore.evaluation.protocols.clips import Clips
 
     named = [w for w in weights or ["small"] if w != "none"]
-    methods: list[Predictor] = [network(w, m, device, dtype, long_side) for w in named for m in mode or ["full"]]
+    methods: list[Predictor] = [
+        network(w, m, refine, device, dtype, long_side) for w in named for m in mode or ["full"]
+    ]
     methods += [make() for make in BASELINES] if baselines else []
     if not methods:
         raise InputError("nothing to evaluate: give --weights or keep the baselines")
@@ -166,6 +173,33 @@ def kitti_speed(
 
 
 @verbs.command()
+def ablation(
+    full: Annotated[str, typer.Option(help="Weights of the whole method; also run without the refinement pass.")],
+    no_forcing: Annotated[str | None, typer.Option(help="Weights trained without attention forcing.")] = None,
+    kl: Annotated[str | None, typer.Option(help="Weights trained with a KL loss instead of attention forcing.")] = None,
+    no_grouped: Annotated[str | None, typer.Option(help="Weights without grouped causal attention.")] = None,
+    mode: Mode = "stream",
+    data: Annotated[
+        list[str] | None, typer.Option(help="SUITE=PATH, repeatable. Default: the synthetic clips.")
+    ] = None,
+    out: Out = Path("evaluation"),
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    strict: Strict = False,
+) -> None:
+    """The paper's ablations (attention forcing, refinement pass, grouped causal attention) for given weights."""
+    from openmore.evaluation.ablation import parse_data, rows, run_ablation
+
+    suites = parse_data(data or [])
+    methods = rows(full, no_forcing=no_forcing, kl=kl, no_grouped=no_grouped)
+    with progress_bar() as progress:
+        text = run_ablation(
+            methods, suites, out / "ablation", mode, device, dtype, keep_going=not strict, progress=progress
+        )
+    print(text)
+
+
+@verbs.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="results.json (or its folder) of one run.")],
     b: Annotated[Path, typer.Argument(help="The other run, of the same benchmark.")],
@@ -188,12 +222,12 @@ def compare(
             print(f"  only in the {side}: {', '.join(names)}")
 
 
-def network(weights: str, mode: str, device: str, dtype: str, long_side: int | None) -> Predictor:
+def network(weights: str, mode: str, refine: str, device: str, dtype: str, long_side: int | None) -> Predictor:
     """The network under test."""
     from openmore.evaluation.network import Network
 
-    options = {} if long_side is None else {"long_side": long_side}
-    return Network(weights, mode, device=device, dtype=dtype, **options)
+    options: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
+    return Network(weights, mode, refine=refine, device=device, dtype=dtype, **options)
 
 
 def run_and_report(

@@ -2,7 +2,8 @@
 
 Choices
 - The network gets pictures only: no intrinsics, no scale, no time stamps.
-- "full" sees all frames at once; "stream" gets them in order; "stream-windowN" keeps N past frames and the anchor.
+- "full" sees all frames at once; "stream" gets them in order and remembers all of them (the published streaming
+  rows); "stream-windowN" keeps N past frames and the anchor. `refine` is the pipeline's.
 - Depth stays at model resolution, intrinsics are those of the original pictures.
 """
 
@@ -19,23 +20,34 @@ from openmore.evaluation.prediction import Clip, Prediction
 
 
 class Network:
-    """Weights and a mode."""
+    """Weights, a mode and a refinement."""
 
-    def __init__(self, weights: str, mode: str = "full", *, device: str = "cpu", dtype: str = "auto", **options: Any):
-        """`options`: further fields of openmore.pipeline.Options. Raises CheckpointError or ConfigError."""
+    def __init__(
+        self,
+        weights: str,
+        mode: str = "full",
+        *,
+        refine: str = "none",
+        label: str | None = None,
+        device: str = "cpu",
+        dtype: str = "auto",
+        **options: Any,
+    ):
+        """`label`: what tables call it. `options`: further fields of openmore.pipeline.Options.
+
+        Raises CheckpointError or ConfigError.
+        """
         from openmore.model.more import MoRe
+        from openmore.pipeline import Options
 
-        self.weights, self.mode, self.options = weights, mode, {**parse_mode(mode), **options}
+        self.options = {**parse_mode(mode), "refine": refine, **options}
+        Options(**self.options).memory()  # a mistake in the options should not wait for the weights
+        self.name = label or " ".join([weights, mode, *([f"+{refine}"] if refine != "none" else [])])
+        self.mode, self.dtype = mode, dtype
         self.model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
-        self.device, self.dtype = device, dtype
-
-    @property
-    def name(self) -> str:
-        return f"{self.weights} {self.mode}"
 
     def describe(self) -> dict[str, Any]:
-        keep = ("name", "sha256")
-        provenance = {key: self.model.provenance.get(key) for key in keep}
+        provenance = {key: self.model.provenance.get(key) for key in ("name", "sha256")}
         return {"weights": provenance, "mode": self.mode, "dtype": self.dtype, "options": self.options}
 
     def predict(self, clip: Clip) -> Prediction:
@@ -52,8 +64,10 @@ class Network:
 
 def parse_mode(mode: str) -> dict[str, Any]:
     """Pipeline options of a mode's name. Raises ConfigError for an unknown one."""
-    if mode in ("full", "stream"):
-        return {"mode": mode}
+    if mode == "full":
+        return {"mode": "full"}
+    if mode == "stream":
+        return {"mode": "stream", "policy": "all"}
     window = re.fullmatch(r"stream-window(\d+)", mode)
     if window is None:
         raise ConfigError(
