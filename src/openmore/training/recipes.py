@@ -4,6 +4,7 @@
   release). Where both are silent, training_recipe.md's proposals: see the comments.
 - `small_full`, `small_stream`, `small`: the embedded default, from scratch on the synthetic world. `small` trains one
   set of weights for both modes.
+- `small_rooms_cameras`, `small_rooms`: the two stages that made the weights shipped today.
 - `tiny_smoke`: does training work on this machine; under a minute on two cores.
 """
 
@@ -105,6 +106,54 @@ def from_scratch() -> ObjectiveConfig:
     )
 
 
+def small_rooms_cameras() -> TrainConfig:
+    """Stage A of the shipped `small` (docs/training_log.md): cameras and matches on bare rooms, no dense heads."""
+    base = small()
+    weights = Weights(
+        duplicate=0.0, depth=0.0, points=0.0, motion=0.0, attention=0.0, correspondence=0.5, displacement=0.5
+    )
+    return replace(
+        base,
+        name="small_rooms_cameras",
+        passes=PassConfig(attention="full", duplicates=False),
+        objective=replace(base.objective, weights=weights, correspondence_layers=(1, 2), correspondence_points=48),
+        data=DataConfig(
+            source="rooms",
+            frames=(2, 2),
+            long_side=112,
+            aspects=(0.75,),
+            short_scale=(1.0, 1.0),
+            min_short_side=70,
+            images_per_rank=48,
+            difficulty_steps=200,
+            render="device",
+        ),
+        optim=replace(base.optim, steps=3000, lr=1e-3, warmup=0.03, ema=0.99),
+    )
+
+
+def small_rooms() -> TrainConfig:
+    """Stage B: every head, both modes; start it from stage A with `--set init=FILE`."""
+    base = small_rooms_cameras()
+    weights = replace(
+        base.objective.weights,
+        duplicate=1.0,
+        depth=2.0,
+        motion=1.0,
+        attention=0.02,
+        correspondence=0.3,
+        displacement=0.3,
+    )
+    return replace(
+        base,
+        name="small_rooms",
+        passes=PassConfig(attention="mixed", camera_trunk="causal"),
+        objective=replace(base.objective, weights=weights, correspondence_points=32),
+        data=replace(base.data, images_per_rank=24, difficulty_steps=0, seed=1),
+        optim=replace(base.optim, steps=300, lr=8e-4, warmup=0.05, ema=0.98),
+    )
+
+
 def small_full() -> TrainConfig:
     """`small` with full attention only."""
     base = small()
@@ -141,7 +190,17 @@ def tiny_smoke() -> TrainConfig:
 
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
-    recipe.__name__: recipe for recipe in (more_full, more_stream, small, small_full, small_stream, tiny_smoke)
+    recipe.__name__: recipe
+    for recipe in (
+        more_full,
+        more_stream,
+        small,
+        small_full,
+        small_stream,
+        small_rooms_cameras,
+        small_rooms,
+        tiny_smoke,
+    )
 }
 
 

@@ -99,10 +99,11 @@ def from_synthetic(made: SyntheticBatch) -> Batch:
 
 def make_source(config: DataConfig, device: torch.device) -> Source:
     """The source a configuration names. Raises ConfigError for one there is not, DataError for a damaged one."""
-    if config.source == "synthetic":
-        on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
-        return SyntheticSource(config, on_device)
-    return dataset_source(config)
+    worlds = {"synthetic": SyntheticSource, "rooms": RoomsSource}
+    if config.source not in worlds:
+        return dataset_source(config)
+    on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
+    return worlds[config.source](config, on_device)
 
 
 class Plans(Dataset[tuple[StepPlan, Any]]):
