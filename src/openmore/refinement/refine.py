@@ -1,0 +1,204 @@
+"""Refinement: accurate cameras for a clip from its pictures, using the network's depth, motion and cameras as advice.
+
+Choices
+- Pictures are walked once (`survey`); everything after it works on key points.
+- The answer replaces the network's cameras only where it explains the tracks better; every frame's source is reported.
+- World, scale and depth stay in the network's units: the first placed camera of each shot keeps the network's pose.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openmore.errors import InputError
+from openmore.progress import ProgressCallback, silent
+from openmore.refinement import tracks
+from openmore.refinement.bundle import Observations
+from openmore.refinement.camera_motion import find_shots
+from openmore.refinement.gaps import fill
+from openmore.refinement.options import RefineOptions
+from openmore.refinement.report import Fit, RefinementReport, Source
+from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
+from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, state_of, world_from_cam
+from openmore.refinement.survey import ImageSource, Prior, Survey, survey
+from openmore.refinement.warnings import describe_shot, describe_survey
+
+Arrays = Sequence[np.ndarray] | Callable[[int], np.ndarray]
+
+
+@dataclass
+class RefinementResult:
+    """What refinement returns. Scene units are the network's."""
+
+    world_from_cam: np.ndarray  # [S, 4, 4] float64
+    K: np.ndarray  # [S, 3, 3] float64, pixels of the pictures given
+    depth_scale: np.ndarray  # [S]; refined depth = depth_scale * depth + depth_shift
+    depth_shift: np.ndarray  # [S], scene units
+    report: RefinementReport
+
+
+def refine(
+    images: ImageSource,
+    cameras: np.ndarray,
+    K_guess: np.ndarray,
+    *,
+    K: np.ndarray | None = None,
+    depth: Arrays | None = None,
+    confidence: Arrays | None = None,
+    motion: Arrays | None = None,
+    options: RefineOptions | None = None,
+    progress: ProgressCallback = silent,
+) -> RefinementResult:
+    """Solve for the cameras of a clip.
+
+    `images[s]` (or `images(s)`) is uint8 [H, W, 3] RGB; `cameras` [S, 4, 4] is the network's world_from_cam and
+    `K_guess` [3, 3] or [S, 3, 3] its intrinsics, in pixels of the pictures. `K` [3, 3], when given, is taken as true.
+    `depth`, `confidence` and `motion` are the network's [h, w] arrays per frame, at any resolution.
+    Raises InputError when shapes do not fit; whatever is wrong with the video itself is a warning in the report.
+    """
+    options = options or RefineOptions()
+    cameras = _checked_cameras(cameras)
+    S = len(cameras)
+    clock = _Clock()
+    seen = survey(
+        images, S, _priors(depth, confidence, motion),
+        long_side=options.long_side, features=options.features, progress=progress,
+    )  # fmt: skip
+    clock.lap("match")
+    original = _shape(images)
+    ratio = np.array([seen.shape[1] / original[1], seen.shape[0] / original[0], 1.0])
+    guess = np.diag(ratio) @ (_one_K(K_guess) if K is None else np.asarray(K, np.float64))
+    job = _Job(seen, cameras, guess, K is not None, options)
+    result = job.run(progress)
+    result.K = np.diag(1 / ratio) @ result.K
+    clock.lap("solve")
+    result.report.seconds = clock.laps
+    return result
+
+
+class _Job:
+    """One clip on its way through the solver."""
+
+    def __init__(self, seen: Survey, network: np.ndarray, K: np.ndarray, known_K: bool, options: RefineOptions):
+        self.seen, self.network, self.K, self.known_K, self.options = seen, network, K, known_K, options
+        self.report = RefinementReport(shape=seen.shape, focal_before=float(K[0, 0]), focal_free=not known_K)
+        S = len(network)
+        self.result = RefinementResult(network.copy(), np.tile(K, (S, 1, 1)), np.ones(S), np.zeros(S), self.report)
+        self.sources: list[Source] = ["network"] * S
+
+    def run(self, progress: ProgressCallback) -> RefinementResult:
+        """Solve shot by shot, then fill the gaps and write the report."""
+        S, pairs = len(self.network), list(self.seen.pairs.values())
+        describe_survey(self.report, self.seen)
+        obs = self._tracks(pairs)
+        shots = find_shots(S, pairs)
+        self.report.shots = [(int(s[0]), int(s[-1])) for s in shots]
+        for done, frames in enumerate(shots):
+            self._shot(frames, obs)
+            progress("solve", done + 1, len(shots))
+        self.report.before = judge(state_of(self.network, self.K), obs)
+        self.report.after = judge(state_of(self.result.world_from_cam, self.result.K[0]), obs)
+        self.report.focal_after = float(np.median(self.result.K[:, 0, 0]))
+        self.report.sources = self.sources
+        return self.result
+
+    def _tracks(self, pairs: list) -> Observations:
+        obs = tracks.link(self.seen.keypoints, pairs, self.seen.depth)
+        if len(self.network) > self.options.long_clip:
+            obs = tracks.cut(obs, self.options.span)
+        return tracks.thin(obs, self.options.tracks_per_cell, self.seen.shape)
+
+    def _shot(self, frames: np.ndarray, obs: Observations) -> None:
+        inside = np.zeros(len(self.network), bool)
+        inside[frames] = True
+        pairs = [p for p in self.seen.pairs.values() if inside[p.a] and inside[p.b]]
+        own = tracks.renumber(obs.select(inside[obs.frame]))
+        own = tracks.renumber(own.select((np.bincount(own.point) > 1)[own.point])) if len(own) else own
+        shot = ShotInput(
+            frames, pairs, self.seen.keypoints, own, self.network, self.K, self.known_K, max(self.seen.shape)
+        )
+        solution = solve_shot(shot)
+        before = judge(state_of(self.network, self.K), own)
+        describe_shot(self.report, shot, solution, before)
+        if solution is not None and _better(solution, before, len(own)):
+            self._accept(shot, solution)
+
+    def _accept(self, shot: ShotInput, solution: ShotSolution) -> None:
+        """Bring a solution to the network's units and world, and fill the frames it lacks."""
+        state, S = solution.state, len(self.network)
+        if solution.kind == "moving":
+            state = rescaled(state, scene_scale(state, solution.obs))
+            depth = fit_depth(state, solution.obs, S)
+            at = shot.frames
+            self.result.depth_scale[at], self.result.depth_shift[at] = depth.scale[at], depth.shift[at]
+            self.report.depth_error = depth.relative_error
+        placed = np.flatnonzero(solution.placed)
+        poses = world_from_cam(state)
+        poses = self.network[placed[0]] @ np.linalg.inv(poses[placed[0]]) @ poses
+        inside = np.zeros(S, bool)
+        inside[shot.frames] = True
+        first, last = shot.frames[0], shot.frames[-1] + 1
+        filled, bridged = fill(poses[first:last], solution.placed[first:last], self.network[first:last])
+        own = np.flatnonzero(inside | np.r_[np.zeros(first, bool), bridged, np.zeros(S - last, bool)])
+        self.result.world_from_cam[own] = filled[own - first]
+        self.result.K[own] = [
+            [state.focal, 0, state.center[0]],
+            [0, state.focal * state.aspect, state.center[1]],
+            [0, 0, 1],
+        ]
+        for s in own:
+            solved: Source = "still" if solution.kind == "still" else "geometry"
+            self.sources[s] = solved if solution.placed[s] else "interpolated" if bridged[s - first] else "network"
+        self.report.camera_motion = solution.kind
+
+
+def _better(solution: ShotSolution, before: Fit, observations: int) -> bool:
+    """Whether the solution explains more of the shot's tracks than the network's cameras do."""
+    if solution.kind == "still":
+        return True
+    explained = solution.fit.inlier_share * solution.fit.observations / max(observations, 1)
+    if explained < before.inlier_share - 0.02:
+        return False
+    return explained > before.inlier_share + 0.02 or solution.fit.median_px <= before.median_px
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = round(now - self._last, 3), now
+
+
+def _priors(depth: Arrays | None, confidence: Arrays | None, motion: Arrays | None) -> Callable[[int], Prior]:
+    def at(values: Arrays | None, s: int) -> np.ndarray | None:
+        return None if values is None else values(s) if callable(values) else values[s]
+
+    return lambda s: Prior(at(depth, s), at(confidence, s), at(motion, s))
+
+
+def _checked_cameras(cameras: np.ndarray) -> np.ndarray:
+    cameras = np.asarray(cameras, np.float64)
+    if cameras.ndim != 3 or cameras.shape[1:] != (4, 4) or not len(cameras):
+        raise InputError(f"refinement got cameras {list(cameras.shape)}: expected world_from_cam [S, 4, 4], S >= 1")
+    if not np.isfinite(cameras).all():
+        bad = int(np.flatnonzero(~np.isfinite(cameras).all((1, 2)))[0])
+        raise InputError(f"refinement got a camera that is not finite (frame {bad}): reconstruct the clip again")
+    return cameras
+
+
+def _one_K(K: np.ndarray) -> np.ndarray:
+    """The median intrinsics of a clip."""
+    K = np.asarray(K, np.float64)
+    return np.median(K, axis=0) if K.ndim == 3 else K
+
+
+def _shape(images: ImageSource) -> tuple[int, int]:
+    first = images(0) if callable(images) else images[0]
+    return first.shape[0], first.shape[1]

@@ -1,0 +1,68 @@
+"""What refinement did, in numbers and in words: goes to `scene.json` and to the reader of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from openmore.refinement.camera_motion import CameraMotion
+
+Source = Literal["geometry", "network", "interpolated", "still"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well cameras explain the tracks: every track triangulated with them as well as it can be."""
+
+    median_px: float  # reprojection error at the working size; NaN when nothing could be measured
+    inlier_share: float  # observations in front of the camera and within 3 pixels
+    observations: int
+
+
+@dataclass
+class RefinementReport:
+    """The result of one refinement. Pixels are those of the working size (`shape`)."""
+
+    shape: tuple[int, int]  # height, width the pictures were matched at
+    camera_motion: CameraMotion = "unknown"
+    shots: list[tuple[int, int]] = field(default_factory=list)  # first and last frame of each
+    sources: list[Source] = field(default_factory=list)  # where each frame's pose comes from
+    before: Fit | None = None  # the network's cameras
+    after: Fit | None = None  # the cameras returned
+    focal_before: float = float("nan")  # pixels
+    focal_after: float = float("nan")
+    focal_free: bool = True  # False when K was given
+    depth_error: float = float("nan")  # median relative error of the predicted depth after scale and shift
+    motion_change: float = float("nan")  # share of pixels whose moving/static label the residuals changed
+    rotation_sigma_deg: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] relative to the first camera
+    center_sigma: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] scene units, the same
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def warn(self, text: str) -> None:
+        """Add a warning once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def count(self, source: Source) -> int:
+        """Frames whose pose came from `source`."""
+        return self.sources.count(source)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; numbers that could not be measured are None."""
+        plain = asdict(self)
+        plain["rotation_sigma_deg"] = [round(float(x), 5) for x in self.rotation_sigma_deg]
+        plain["center_sigma"] = [round(float(x), 6) for x in self.center_sigma]
+        return _no_nan(plain)
+
+
+def _no_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _no_nan(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_no_nan(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,152 @@
+"""One shot: decide what the camera did, solve for it in that way, and judge the answer against the network's.
+
+Choices
+- Three ways, from least to most freedom: still (all cameras equal), turning (rotations), moving (the mapper).
+- A moving camera is solved from its tracks alone; where the network's cameras explain at least half of them, a second
+  solve starts there, and the better of the two is taken.
+- The judge is the same for all: triangulate every track as well as the cameras allow and count what fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from openmore.refinement.bundle import Observations, State, residuals
+from openmore.refinement.camera_motion import CameraMotion, is_still, is_turn, may_turn
+from openmore.refinement.features import Keypoints
+from openmore.refinement.focal import focal_from_pairs, focal_from_rotations, intrinsics
+from openmore.refinement.mapper import FocalModel, Mapper
+from openmore.refinement.report import Fit
+from openmore.refinement.tracks import renumber
+from openmore.refinement.triangulate import best_points, fits
+from openmore.refinement.turning import adjust_rotations, chain_rotations
+from openmore.refinement.twoview import Pair
+
+INLIER_PX = 3.0
+FOCAL_SIGMA = 0.3  # of the log focal length the network gives
+TRUST_NETWORK = 0.5  # inlier share above which the network's cameras are worth starting from
+
+
+@dataclass(frozen=True)
+class ShotInput:
+    """What is known of a shot before it is solved. Frame numbers are those of the clip."""
+
+    frames: np.ndarray  # [n] frame numbers, sorted
+    pairs: Sequence[Pair]
+    keypoints: Sequence[Keypoints]
+    obs: Observations  # tracks of these frames, points numbered without gaps
+    network: np.ndarray  # [S, 4, 4] world_from_cam of the whole clip
+    K: np.ndarray  # [3, 3] given, or the network's guess
+    known_K: bool
+    long_side: int  # pixels
+
+
+@dataclass(frozen=True)
+class ShotSolution:
+    """Cameras of one shot in the units and axes of the solver."""
+
+    kind: CameraMotion
+    state: State  # cam_from_world of all frames of the clip; meaningful where placed
+    placed: np.ndarray  # [S] bool
+    obs: Observations  # observations that hold the solution up, numbered as state.points
+    fit: Fit
+    from_network: bool = False  # the solve began at the network's cameras
+
+
+def solve_shot(shot: ShotInput) -> ShotSolution | None:
+    """The best cameras for one shot; None when the tracks hold none."""
+    S = len(shot.network)
+    inside = np.zeros(S, bool)
+    inside[shot.frames] = True
+    if is_still(shot.pairs):
+        return _still(shot, inside)
+    K = _intrinsics(shot)
+    if is_turn(shot.pairs, shot.keypoints, K):
+        return _turning(shot, K)
+    return _moving(shot, K)
+
+
+def judge(state: State, obs: Observations) -> Fit:
+    """How well the cameras of `state` explain the tracks, whatever its points are."""
+    if not len(obs):
+        return Fit(float("nan"), 0.0, 0)
+    trial = replace(state, points=best_points(state, obs))
+    error = np.linalg.norm(residuals(trial, obs)[0], axis=1)
+    return Fit(float(np.median(error)), float(fits(trial, obs, INLIER_PX).mean()), len(obs))
+
+
+def state_of(world_from_cam: np.ndarray, K: np.ndarray) -> State:
+    """A state without points from cameras [S, 4, 4] and K [3, 3]."""
+    R = world_from_cam[:, :3, :3].swapaxes(1, 2)
+    none = np.zeros(len(R))
+    return State(
+        R=R.copy(), t=-(R @ world_from_cam[:, :3, 3:])[..., 0], points=np.zeros((0, 4)), focal=float(K[0, 0]),
+        aspect=float(K[1, 1] / K[0, 0]), center=K[:2, 2].copy(), depth_scale=none, depth_shift=none.copy(),
+    )  # fmt: skip
+
+
+def world_from_cam(state: State) -> np.ndarray:
+    """Camera poses [S, 4, 4] of a state."""
+    out = np.tile(np.eye(4), (len(state.R), 1, 1))
+    out[:, :3, :3] = state.R.swapaxes(1, 2)
+    out[:, :3, 3] = -(out[:, :3, :3] @ state.t[..., None])[..., 0]
+    return out
+
+
+def _intrinsics(shot: ShotInput) -> np.ndarray:
+    if shot.known_K:
+        return shot.K
+    if may_turn(shot.pairs):
+        focal = focal_from_rotations(shot.pairs, shot.keypoints, shot.K, shot.long_side)
+        K = _with_focal(shot.K, focal)
+        if is_turn(shot.pairs, shot.keypoints, K):
+            return K
+    return _with_focal(shot.K, focal_from_pairs(shot.pairs, shot.K, shot.long_side))
+
+
+def _with_focal(K: np.ndarray, focal: float) -> np.ndarray:
+    return intrinsics(focal, K[1, 1] / K[0, 0], K[:2, 2])
+
+
+def _still(shot: ShotInput, inside: np.ndarray) -> ShotSolution:
+    poses = np.tile(np.eye(4), (len(inside), 1, 1))
+    state = state_of(poses, shot.K)
+    return ShotSolution("still", state, inside, shot.obs.select(np.zeros(0, np.int64)), judge(state, shot.obs))
+
+
+def _turning(shot: ShotInput, K: np.ndarray) -> ShotSolution:
+    R, known = chain_rotations(shot.frames, shot.pairs, shot.keypoints, K, len(shot.network))
+    poses = np.tile(np.eye(4), (len(R), 1, 1))
+    poses[:, :3, :3] = R.swapaxes(1, 2)
+    prior = None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA)
+    first = int(shot.frames[0])
+    state, used = adjust_rotations(state_of(poses, K), shot.obs, known, first, not shot.known_K, prior)
+    return ShotSolution("turning", state, known, used, judge(state, shot.obs))
+
+
+def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
+    focal = FocalModel(not shot.known_K, None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA))
+    answers = []
+    mapper = Mapper(shot.obs, len(shot.network), K, focal)
+    if mapper.grow(shot.pairs, shot.keypoints):
+        answers.append(_finish(mapper, shot, from_network=False))
+    start = judge(state_of(shot.network, shot.K), shot.obs)
+    if start.inlier_share >= TRUST_NETWORK:
+        mapper = Mapper(shot.obs, len(shot.network), shot.K, focal)
+        mapper.start_from(shot.network, shot.frames)
+        answers.append(_finish(mapper, shot, from_network=True))
+    # Frames left out of a map fit nothing: the share is taken over all observations of the shot.
+    return max(answers, key=lambda s: s.fit.inlier_share * s.fit.observations, default=None)
+
+
+def _finish(mapper: Mapper, shot: ShotInput, from_network: bool) -> ShotSolution:
+    mapper.polish()
+    used = mapper.used()
+    points = np.unique(used.point)
+    state = replace(mapper.state, points=mapper.state.points[points])
+    seen = shot.obs.select(mapper.known[shot.obs.frame])
+    seen = renumber(seen.select((np.bincount(seen.point) > 1)[seen.point]))
+    return ShotSolution("moving", state, mapper.known.copy(), renumber(used), judge(state, seen), from_network)

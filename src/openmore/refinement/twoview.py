@@ -1,0 +1,104 @@
+"""What two frames say about each other: verified matches, how still they are, whether a rotation explains them.
+
+Choices
+- The fundamental matrix (MAGSAC++) verifies matches, with or without known intrinsics: it costs 5 ms, and bundle
+  adjustment removes the few that it lets through.
+- `still` is measured on all matches, before any model: with a fixed camera the epipolar geometry means nothing.
+- The rotation test fits only three numbers, so unlike a homography it does not mistake a wall for a tripod.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_MATCHES = 16  # verified matches below which a pair says nothing
+STILL_PX = 0.75  # displacement below which a point stands still, at 640 pixels
+ROTATION_PX = 1.5  # residual below which a rotation explains a match
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames with enough verified matches."""
+
+    a: int
+    b: int
+    index: np.ndarray  # [M, 2] rows of the key points of a and of b, inliers of F
+    F: np.ndarray  # [3, 3], x_b^T F x_a = 0
+    still_share: float  # of all matches, those that moved less than STILL_PX
+    plane_share: float  # of the inliers of F, those one homography explains too
+
+
+def verify(a: int, b: int, uv_a: np.ndarray, uv_b: np.ndarray, index: np.ndarray) -> Pair | None:
+    """Test matches `index` [M, 2] of key points uv_a, uv_b; None when too few agree with one epipolar geometry."""
+    import cv2
+
+    if len(index) < LEAST_MATCHES:
+        return None
+    xa, xb = uv_a[index[:, 0]], uv_b[index[:, 1]]
+    still = float((np.linalg.norm(xb - xa, axis=1) < STILL_PX).mean())
+    F, mask = cv2.findFundamentalMat(xa, xb, cv2.USAC_MAGSAC, 1.0, 0.999, 2000)
+    if F is None or F.shape != (3, 3):
+        return None
+    inlier = mask.ravel() > 0
+    if inlier.sum() < LEAST_MATCHES:
+        return None
+    _, on_plane = cv2.findHomography(xa[inlier], xb[inlier], cv2.USAC_MAGSAC, 2.0, maxIters=1000)
+    plane = 0.0 if on_plane is None else float((on_plane > 0).mean())
+    return Pair(a, b, index[inlier], F, still, plane)
+
+
+def bearings(uv: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Unit rays [N, 3] through pixels [N, 2]."""
+    rays = np.concatenate(((uv - K[:2, 2]) / np.diag(K)[:2], np.ones((len(uv), 1))), 1)
+    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+
+
+def fit_rotation(rays_a: np.ndarray, rays_b: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation [3, 3] that takes rays [N, 3] of a to those of b, robustly, and its residual angles [N] in radians.
+
+    `width` (radians) is where a residual begins to count as an outlier.
+    """
+    weight = np.ones(len(rays_a))
+    for _ in range(8):
+        U, _, Vt = np.linalg.svd((weight[:, None] * rays_b).T @ rays_a)
+        R = U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
+        residual = np.linalg.norm(rays_b - rays_a @ R.T, axis=1)
+        weight = 1 / (1 + np.square(residual / width)) ** 2
+    return R, residual
+
+
+@dataclass(frozen=True)
+class RelativeMotion:
+    """Motion between two frames from their essential matrix."""
+
+    b_from_a: np.ndarray  # [4, 4], unit translation
+    inliers: int  # matches in front of both cameras
+    angle_deg: float  # median angle between the two rays of an inlier
+    parallax: float  # sum of those angles, each at most 6 degrees: how much structure the pair holds
+
+
+def relative_motion(uv_a: np.ndarray, uv_b: np.ndarray, K: np.ndarray) -> RelativeMotion | None:
+    """Five-point RANSAC on matched pixels [N, 2]; None when it finds nothing."""
+    import cv2
+
+    uv_a, uv_b = uv_a.astype(np.float64), uv_b.astype(np.float64)
+    E, mask = cv2.findEssentialMat(uv_a, uv_b, K, cv2.USAC_MAGSAC, 0.999, 1.0)
+    if E is None or E.shape != (3, 3):
+        return None
+    _, R, t, mask, points = cv2.recoverPose(E, uv_a, uv_b, K, distanceThresh=1e6, mask=mask)
+    front = mask.ravel() > 0
+    if front.sum() < LEAST_MATCHES:
+        return None
+    from_a = (points[:3, front] / points[3, front]).T
+    from_b = from_a + (R.T @ t).ravel()
+    angle = np.degrees(angle_between(from_a, from_b))
+    b_from_a = np.eye(4)
+    b_from_a[:3, :3], b_from_a[:3, 3] = R, t.ravel()
+    return RelativeMotion(b_from_a, int(front.sum()), float(np.median(angle)), float(np.minimum(angle, 6).sum()))
+
+
+def angle_between(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Angles [N] in radians between vectors [N, 3]."""
+    return np.arctan2(np.linalg.norm(np.cross(u, v), axis=1), (u * v).sum(1))

@@ -1,0 +1,92 @@
+"""What can be wrong with a video for geometry, named in one line each.
+
+Every text says what was seen and what was done about it; none stops the run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openmore.refinement.camera_motion import is_planar
+from openmore.refinement.report import Fit, RefinementReport
+from openmore.refinement.shot import ShotInput, ShotSolution
+from openmore.refinement.solver import Settings, solve
+from openmore.refinement.survey import Survey
+
+FEW_POINTS = 60  # key points below which a frame is called blank
+FEW_OBSERVATIONS = 30  # observations below which a frame's pose is weakly held
+EXPOSURE_STEP = 0.2  # log brightness from one frame to the next
+K_RATIO = 0.2  # log ratio of focal lengths that is called wrong, when
+K_GAIN = 0.8  # the cost falls below this share with another one
+
+
+def describe_survey(report: RefinementReport, seen: Survey) -> None:
+    """Warnings that need no cameras: blank frames, everything moving, exposure, cuts."""
+    blank = [s for s, points in enumerate(seen.keypoints) if len(points) < FEW_POINTS]
+    if len(blank) == len(seen):
+        report.warn("no texture: no frame has enough points to match; the network's cameras are kept")
+    elif blank:
+        report.warn(
+            f"{len(blank)} blank frame(s) without texture ({listed(blank)}): poses are interpolated or the network's"
+        )
+    if seen.all_moving:
+        report.warn(
+            f"too few static points: the motion probability covers nearly all of {len(seen.all_moving)} frame(s) "
+            f"({listed(seen.all_moving)}); it is ignored there"
+        )
+    bright = np.log(np.maximum(seen.brightness, 1.0))
+    jumps = np.flatnonzero(np.abs(np.diff(bright)) > EXPOSURE_STEP) + 1
+    if len(jumps):
+        report.warn(f"exposure changes abruptly at {len(jumps)} frame(s) ({listed(jumps)}): matches are fewer there")
+
+
+def describe_shot(report: RefinementReport, shot: ShotInput, solution: ShotSolution | None, before: Fit) -> None:
+    """Warnings about one shot's solution."""
+    where = f"frames {shot.frames[0]}..{shot.frames[-1]}"
+    if solution is None:
+        report.warn(f"{where}: no pair of frames shows enough static structure; the network's cameras are kept")
+    elif solution.kind == "still":
+        report.warn(f"{where}: the camera does not move (static camera); all its poses are set equal")
+    elif solution.kind == "turning":
+        report.warn(f"{where}: pure rotation, no parallax; the camera's centre is kept fixed, depth is the network's")
+    else:
+        _describe_moving(report, shot, solution, where)
+
+
+def _describe_moving(report: RefinementReport, shot: ShotInput, solution: ShotSolution, where: str) -> None:
+    if is_planar(shot.pairs):
+        report.warn(f"{where}: near-planar scene or little parallax; distances along the view are weakly determined")
+    count = np.bincount(solution.obs.frame, minlength=len(solution.placed))[shot.frames]
+    placed = solution.placed[shot.frames]
+    weak = shot.frames[placed & (count < FEW_OBSERVATIONS)]
+    if len(weak):
+        report.warn(
+            f"{where}: too few static points in {len(weak)} frame(s) ({listed(weak)}); their poses are uncertain"
+        )
+    lost = shot.frames[~placed]
+    if len(lost):
+        report.warn(
+            f"{where}: {len(lost)} frame(s) could not be placed ({listed(lost)}); interpolated or the network's"
+        )
+    if shot.known_K and (focal := better_focal(solution)) is not None:
+        given = solution.state.focal
+        report.warn(
+            f"{where}: wrong K: a focal length of {given:.0f} px was given, the video suggests {focal:.0f} px (at the "
+            "working size); K is kept, check it or leave it out"
+        )
+
+
+def better_focal(solution: ShotSolution) -> float | None:
+    """A clearly better focal length than the given one, in pixels; None when the given one will do."""
+    free = solution.placed.copy()
+    free[np.flatnonzero(free)[0]] = False
+    same = solve(solution.state, solution.obs, Settings(free, iterations=4))
+    other = solve(solution.state, solution.obs, Settings(free, free_focal=True, iterations=12))
+    ratio = abs(float(np.log(other.state.focal / solution.state.focal)))
+    return other.state.focal if ratio > K_RATIO and other.cost < K_GAIN * same.cost else None
+
+
+def listed(frames: np.ndarray | list[int], most: int = 4) -> str:
+    """'3, 5, 8, ...'"""
+    text = ", ".join(str(int(s)) for s in frames[:most])
+    return text + (", ..." if len(frames) > most else "")
