@@ -13,6 +13,7 @@ from openmore.data.datasets.base import FrameDataset, Index, Pixels
 from openmore.data.datasets.omniworld import decode_depth
 from openmore.data.datasets.protobuf import packed_varints
 from openmore.data.datasets.registry import REGISTRY, open_dataset
+from openmore.data.sample_folder import write_sample
 from openmore.errors import ConfigError, DataError
 from tests.datasets.miniatures import dynamic, native, static
 from tests.datasets.miniatures.world import make_world
@@ -162,6 +163,20 @@ def test_posed_folder_refusals(tmp_path: Path) -> None:
     guessed = open_dataset("posed_folder", tmp_path, depth_scale=5000, fill_missing=True)
     assert "intrinsics" not in guessed.truth("office")
     assert guessed.load("office", [0]).K[0, 0, 0] == pytest.approx(32 / np.tan(np.radians(27.5)))
+
+
+def test_a_written_sample_is_a_posed_folder(tmp_path: Path) -> None:
+    native.posed_folder(tmp_path / "in", make_world(frames=3))
+    sample = open_dataset("posed_folder", tmp_path / "in").load("tum_clip", [0, 1, 2])
+    assert sample.motion is not None
+    sample.motion[0, 0, 0] = 255
+    write_sample(sample, tmp_path / "out")
+    back = open_dataset("posed_folder", tmp_path / "out")
+    again = back.load("out", [0, 1, 2])
+    assert back.truth("out")["motion"] == "true"
+    assert (again.motion == sample.motion).all() and (again.images == sample.images).all()
+    assert again.depth == pytest.approx(sample.depth)
+    assert again.world_from_cam == pytest.approx(sample.world_from_cam, abs=1e-6)
 
 
 def test_real_clips_load(clips: Path) -> None:

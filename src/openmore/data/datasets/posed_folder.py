@@ -4,6 +4,7 @@ Layout of one clip
     rgb/000000.jpg ...     poses.txt: time tx ty tz qx qy qz qw (world_from_cam, OpenCV axes), one row per image
     intrinsics.txt: one row "fx fy cx cy width height"    timestamps.txt: seconds, for clips without poses
     depth/000000.png (16 bit) or .npy (scene units)       mask/000000.png: 255 = moving
+    motion/000000.png: labels 0 / 1 / 255 unknown, as `openmore.data.sample_folder` writes them
 Choices
 - `depth_*_pseudo` and `mask_*_pseudo` stand in when there is no truth; `truth()` says which it is.
 - A 16-bit depth file does not say its scale: `depth_scale` is given, or the clip's name is in `DEPTH_SCALES`.
@@ -59,7 +60,7 @@ class PosedFolder(FrameDataset):
             "cameras": "true" if (folder / "poses.txt").is_file() else None,
             "intrinsics": "true" if (folder / "intrinsics.txt").is_file() else None,
             "depth": _grade(_side_folder(folder, "depth")),
-            "motion": _grade(_side_folder(folder, "mask")),
+            "motion": "true" if (folder / "motion").is_dir() else _grade(_side_folder(folder, "mask")),
         }
         return {key: grade for key, grade in found.items() if grade}
 
@@ -128,6 +129,8 @@ class PosedFolder(FrameDataset):
         )
 
     def _mask(self, folder: Path, stem: str) -> np.ndarray | None:
+        if (folder / "motion").is_dir():
+            return decode.read_labels(folder / "motion" / f"{stem}.png")
         side = _side_folder(folder, "mask")
         return None if side is None else (decode.read_labels(side / f"{stem}.png") > 127).astype(np.uint8)
 
