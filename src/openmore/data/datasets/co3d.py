@@ -11,6 +11,8 @@ Choices
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ import numpy as np
 from openmore.data.datasets import axes, decode
 from openmore.data.datasets.base import FrameDataset, Index, Pixels, invalid_cameras
 from openmore.data.datasets.implicitron import ISOTROPIC, intrinsics_of, world_from_cam_of
+from openmore.data.sample import Sample
 from openmore.errors import DataError
-from openmore.io.images import image_shape
 
 FPS = 30.0
 
@@ -130,17 +132,23 @@ class Co3DBenchmark(FrameDataset):
         return self._categories[category]
 
     def read_index(self, sequence: str) -> Index:
-        category, _, name = sequence.partition("/")
-        entries = self._category(category)[name]
+        entries = self._entries(sequence)
         files = [self.root / entry["filepath"] for entry in entries]
         cameras = axes.from_pytorch3d(np.array([e["R"] for e in entries]), np.array([e["T"] for e in entries]))
-        K = [
-            intrinsics_of(e["focal_length"], e["principal_point"], ISOTROPIC, image_shape(path)) if path.is_file()
-            else np.eye(3)
-            for e, path in zip(entries, files)
-        ]  # fmt: skip
-        index = Index(list(range(len(files))), np.arange(len(files), dtype=float), cameras, np.stack(K), files)
+        K = np.tile(np.eye(3), (len(files), 1, 1))  # needs the pictures' size: filled in by `load`
+        index = Index(list(range(len(files))), np.arange(len(files), dtype=float), cameras, K, files)
         return index.without(invalid_cameras(cameras), "invalid camera")
+
+    def load(self, sequence: str, frame_ids: Sequence[int]) -> Sample:
+        sample = super().load(sequence, frame_ids)
+        entries = self._entries(sequence)
+        chosen = [entries[int(i)] for i in frame_ids]
+        K = [intrinsics_of(e["focal_length"], e["principal_point"], ISOTROPIC, sample.shape) for e in chosen]
+        return replace(sample, K=np.stack(K))
+
+    def _entries(self, sequence: str) -> list[dict[str, Any]]:
+        category, _, name = sequence.partition("/")
+        return self._category(category)[name]
 
     def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
         return Pixels(decode.read_rgb(index.files[i]))

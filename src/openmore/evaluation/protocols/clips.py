@@ -74,13 +74,13 @@ class Clips:
         row: Row = {"frames": len(case.sample), "truth": ", ".join(f"{k} {v}" for k, v in case.truth.items())}
         row["seconds_per_frame"] = prediction.seconds / len(case.sample)
         if prediction.world_from_cam is not None:
-            row |= camera_metrics(prediction, case)
+            row |= camera_metrics(prediction.world_from_cam, prediction, case)
         if prediction.depth is not None and "depth" in case.truth:
             row |= depth_metrics(prediction.depth, case)
         if prediction.motion is not None and case.sample.motion is not None:
-            row |= mask_metrics(prediction.motion, case)
+            row |= mask_metrics(prediction.motion, case.sample.motion)
         if prediction.depth is not None and prediction.world_from_cam is not None:
-            row |= consistency_metrics(prediction, case)
+            row |= consistency_metrics(prediction.depth, prediction.world_from_cam, prediction, case)
         return row
 
     def summarise(self, rows: Mapping[str, Row]) -> dict[str, float]:
@@ -97,13 +97,12 @@ class Clips:
         return out
 
 
-def camera_metrics(prediction: Prediction, case: Case) -> Row:
-    """Everything about cameras and intrinsics."""
-    assert prediction.world_from_cam is not None
+def camera_metrics(cameras: np.ndarray, prediction: Prediction, case: Case) -> Row:
+    """Everything about predicted cameras [S, 4, 4] and the intrinsics that came with them."""
     row: Row = {}
     K = prediction.K if prediction.K is not None else case.clip.K
     if K is not None:
-        row["sampson_px"] = median_sampson(case.matches, K, prediction.world_from_cam)
+        row["sampson_px"] = median_sampson(case.matches, K, cameras)
     if prediction.K is not None and case.clip.K is not None:
         errors = intrinsics_errors(prediction.K, case.clip.K, case.sample.shape)
         row |= {"focal_relative": errors.focal_relative, "fov_deg": errors.fov_deg}
@@ -112,11 +111,11 @@ def camera_metrics(prediction: Prediction, case: Case) -> Row:
     truth = case.sample.world_from_cam
     if "intrinsics" in case.truth:
         row["sampson_true_px"] = median_sampson(case.matches, case.sample.K, truth)
-    row |= rotation_metrics(prediction.world_from_cam, truth)
+    row |= rotation_metrics(cameras, truth)
     motion = rms(np.linalg.norm(truth[:, :3, 3] - truth[:, :3, 3].mean(0), axis=-1))
     if motion < SMALLEST_MOTION:
-        return row | drift_metrics(prediction)
-    errors = trajectory_errors(prediction.world_from_cam, truth, static_estimate=True).as_dict()
+        return row | drift_metrics(cameras, prediction.depth)
+    errors = trajectory_errors(cameras, truth, static_estimate=True).as_dict()
     return row | errors | {"ate_share": errors["ate"] / errors["truth_rms"]}
 
 
@@ -133,13 +132,12 @@ def rotation_metrics(estimate: np.ndarray, truth: np.ndarray) -> Row:
     return row
 
 
-def drift_metrics(prediction: Prediction) -> Row:
+def drift_metrics(cameras: np.ndarray, depth: np.ndarray | None) -> Row:
     """How far a camera that stands still is said to have gone: share of the median depth, and degrees."""
-    assert prediction.world_from_cam is not None
-    away = invert(prediction.world_from_cam[:1]) @ prediction.world_from_cam
+    away = invert(cameras[:1]) @ cameras
     row: Row = {"drift_deg": float(np.degrees(rotation_angles(away[:, :3, :3]).max()))}
-    if prediction.depth is not None:
-        row["drift"] = float(np.linalg.norm(away[:, :3, 3], axis=-1).max() / np.median(prediction.depth))
+    if depth is not None:
+        row["drift"] = float(np.linalg.norm(away[:, :3, 3], axis=-1).max() / np.median(depth))
     return row
 
 
@@ -151,32 +149,28 @@ def depth_metrics(depth: np.ndarray, case: Case) -> Row:
     return {"abs_rel": errors.abs_rel, "delta_1": errors.delta_1, "constant_abs_rel": constant.abs_rel}
 
 
-def mask_metrics(motion: np.ndarray, case: Case) -> Row:
-    """J and F at the truth's resolution, threshold 0.5; unknown pixels count for nobody."""
-    truth = case.sample.motion
-    assert truth is not None
-    probability = np.stack([resize(p.astype(np.float32), case.sample.shape) for p in motion])
+def mask_metrics(motion: np.ndarray, truth: np.ndarray) -> Row:
+    """J and F at the truth's resolution [S, H, W], threshold 0.5; unknown pixels count for nobody."""
+    shape = (truth.shape[1], truth.shape[2])
+    probability = np.stack([resize(p.astype(np.float32), shape) for p in motion])
     errors = mask_errors(probability > 0.5, truth == 1, truth == 255).as_dict()
     return {key: errors[key] for key in ("j_mean", "f_mean", "jf")}
 
 
-def consistency_metrics(prediction: Prediction, case: Case) -> Row:
+def consistency_metrics(depth: np.ndarray, cameras: np.ndarray, prediction: Prediction, case: Case) -> Row:
     """Agreement of the prediction with itself and with the flow seen in the pictures, where it says nothing moves."""
-    assert prediction.depth is not None and prediction.world_from_cam is not None
     K = prediction.K if prediction.K is not None else case.sample.K
-    shape, full = prediction.depth.shape[1:], case.sample.shape
+    shape, full = (depth.shape[1], depth.shape[2]), case.sample.shape
     ratio = np.array([shape[1] / full[1], shape[0] / full[0]])
     K_depth = np.diag([*ratio, 1.0]) @ K
     static = None if prediction.motion is None else prediction.motion <= 0.5
-    if static is not None and static.shape != prediction.depth.shape:
-        static = np.stack([resize(s.astype(np.uint8), (shape[0], shape[1]), nearest=True) for s in static]) > 0
-    flow = np.stack([
-        np.stack([resize(c, (shape[0], shape[1]), nearest=True) * r for c, r in zip(f, ratio)]) for f in case.flow
-    ])  # fmt: skip
+    if static is not None and static.shape != depth.shape:
+        static = np.stack([resize(s.astype(np.uint8), shape, nearest=True) for s in static]) > 0
+    flow = np.stack([np.stack([resize(c, shape, nearest=True) * r for c, r in zip(f, ratio)]) for f in case.flow])
     stride = max(1, shape[1] // 100)
     try:
-        found = consistency(prediction.depth, K_depth, prediction.world_from_cam, static, stride=stride)
-        residual = flow_residual(prediction.depth, K_depth, prediction.world_from_cam, flow, static, stride=stride)
+        found = consistency(depth, K_depth, cameras, static, stride=stride)
+        residual = flow_residual(depth, K_depth, cameras, flow, static, stride=stride)
     except DataError:
         return {}  # everything is said to move, or no two frames overlap: there is nothing to compare
     return {
