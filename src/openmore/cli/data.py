@@ -58,7 +58,7 @@ def check(
         save(found, picture)
     problems = sum(len(c.problems) for c in found)
     if problems:
-        raise DataError(f"{problems} problem(s) found in {path}: see the lines above, then docs/datasets.md")
+        raise DataError(f"{problems} problem(s) found in {path}: see the lines above, then docs/data.md")
 
 
 def show(c: SequenceCheck) -> None:

@@ -51,7 +51,7 @@ def suite_command(name: str) -> Any:
     """The command of one benchmark."""
 
     def command(
-        data: Annotated[Path, typer.Option(help="Root of the data set, see docs/datasets.md.")],
+        data: Annotated[Path, typer.Option(help="Root of the data set, see docs/data.md.")],
         weights: Weights = "small",
         mode: Mode = "full",
         refine: Refine = "none",

@@ -114,7 +114,7 @@ class FrameDataset(ABC):
         self.threads = threads
         self._indices: OrderedDict[str, Index] = OrderedDict()
         if not self.root.is_dir():
-            raise DataError(f"{self.root} is not a folder: give the root of {self.name} (see docs/datasets.md)")
+            raise DataError(f"{self.root} is not a folder: give the root of {self.name} (see docs/data.md)")
         if threads < 1:
             raise ConfigError(f"{threads} threads cannot decode anything: give 1 or more")
 
