@@ -28,6 +28,7 @@ from openmore.model.estimate import available_bytes, estimate_full, most_frames
 from openmore.model.more import MoRe
 from openmore.model.output import to_images, to_predictions
 from openmore.progress import ProgressCallback, silent
+from openmore.refinement.apply import refine_predictions, working_picture
 from openmore.streaming.policy import Budget, Policy, choose_policy
 from openmore.streaming.session import StreamingSession
 from openmore.streaming.stream import backbone_dtype
@@ -52,10 +53,12 @@ class Options:
     window: int | None = None  # stream: past frames kept, 16 unless given
     anchors: int = 1
     budget_mb: float | None = None  # stream: cache budget instead of a window
-    refine: Literal["none", "attention"] = "none"  # attention: cameras from the duplicate camera tokens
+    # attention: cameras from the duplicate camera tokens. geometry: solved from matches, with the network's depth as a
+    # prior. auto: geometry for the embedded weights, whose own cameras are weak, over a whole clip; else none.
+    refine: Literal["auto", "none", "attention", "geometry"] = "auto"
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", ("full", "stream")), ("refine", ("none", "attention"))):
+        for name, known in (("mode", ("full", "stream")), ("refine", ("auto", "none", "attention", "geometry"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
 
@@ -96,21 +99,45 @@ def reconstruct(
     chosen = Options(**options)
     model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype)
     skipped: list[dict[str, Any]] = []
-    pictures = sized_frames(source, model, chosen, skipped)
+    geometry = wants_geometry(chosen, model)
+    working: list[np.ndarray] = []
+    pictures = sized_frames(source, model, chosen, skipped, working if geometry else None)
     clock = Clock()
     run = run_full if chosen.mode == "full" else run_stream
     predictions, sizing, warnings = run(model, pictures, chosen, clock, progress)
+    report: dict[str, Any] = {}
+    if geometry and len(predictions) > 1:
+        with clock.stage("refine"):
+            predictions, found = refine_predictions(predictions, working, progress)
+        warnings, report = [*warnings, *found.warnings], {"refinement": found.as_dict()}
     if skipped:
         warnings.append(f"{len(skipped)} damaged frame(s) skipped")
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
+    info.extra.update(report)
     return Reconstruction(predictions, info)
+
+
+def wants_geometry(options: Options, model: MoRe) -> bool:
+    """Whether cameras are to be solved from matches (docs/refinement.md)."""
+    if options.refine == "auto":
+        return options.mode == "full" and model.provenance.get("name") == "small"
+    return options.refine == "geometry"
 
 
 Sized = tuple[Frame, np.ndarray, Sizing]
 
 
-def sized_frames(source: Any, model: MoRe, options: Options, skipped: list[dict[str, Any]]) -> Iterator[Sized]:
-    """Frames with their model-resolution pictures; damaged ones go to `skipped`."""
+def sized_frames(
+    source: Any,
+    model: MoRe,
+    options: Options,
+    skipped: list[dict[str, Any]],
+    working: list[np.ndarray] | None = None,
+) -> Iterator[Sized]:
+    """Frames with their model-resolution pictures.
+
+    Damaged frames go to `skipped`; larger pictures for refinement go to `working` when it is given.
+    """
 
     def on_skip(index: int, reason: str) -> None:
         log.warning("frame %d skipped: %s", index, reason)
@@ -128,6 +155,8 @@ def sized_frames(source: Any, model: MoRe, options: Options, skipped: list[dict[
         on_skip=on_skip,
     ):
         sizing = sizing or Sizing.fit(frame.original_shape, long_side, model.config.patch_size)
+        if working is not None:
+            working.append(working_picture(frame.image))
         yield frame, sizing.apply(frame.image), sizing
 
 

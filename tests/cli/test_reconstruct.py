@@ -60,6 +60,12 @@ def test_attention_refinement_changes_cameras_only(folder: Path, mode: str) -> N
         np.testing.assert_array_equal(plain.depth, refined.depth)
 
 
+def test_geometry_records_its_report_and_keeps_the_first_camera_the_world(folder: Path) -> None:
+    scene = reconstruct(folder, "untrained:tiny", dtype="fp32", refine="geometry")
+    np.testing.assert_allclose(scene.world_from_cam[0], np.eye(4), atol=1e-9)
+    assert len(scene.info.extra["refinement"]["sources"]) == 4 and (scene.depth > 0).all()
+
+
 def test_both_modes_refine_to_the_same_cameras(folder: Path) -> None:
     options = {"dtype": "fp32", "refine": "attention", "policy": "all"}
     full, stream = (reconstruct(folder, "untrained:tiny", mode=mode, **options) for mode in ("full", "stream"))

@@ -34,7 +34,9 @@ def reconstruct(
     window: Annotated[int | None, typer.Option(help="Stream mode: past frames kept.", show_default="16")] = None,
     anchors: Annotated[int, typer.Option(help="Stream mode: first frames that are never dropped.")] = 1,
     budget_mb: Annotated[float | None, typer.Option(help="Stream mode: cache budget instead of a window.")] = None,
-    refine: Annotated[str, typer.Option(help="none, or attention: cameras that have seen the whole clip.")] = "none",
+    refine: Annotated[
+        str, typer.Option(help="auto, none, attention (duplicate camera tokens) or geometry (solved from matches).")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,

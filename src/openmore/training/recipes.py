@@ -97,7 +97,7 @@ def from_scratch() -> ObjectiveConfig:
     """Losses for a network that starts at random: field of view supervised, matches taught, forcing at the baseline."""
     camera = CameraConfig(rotation=5.0, fov=0.5)
     return ObjectiveConfig(
-        weights=Weights(camera=5.0, duplicate=2.5, motion=1.0, attention=0.02, correspondence=0.3),
+        weights=Weights(camera=5.0, duplicate=2.5, motion=1.0, attention=0.02, correspondence=0.3, displacement=0.3),
         camera=camera,
         duplicate=replace(camera, form="relative_paper", rotation=2.0, gauge=0.1),
         depth=DenseConfig(alpha=0.1),

@@ -1,0 +1,58 @@
+"""Refine a list of predictions: the door the pipeline uses.
+
+Pictures are kept at `WORKING_SIDE` pixels, enough for matching; cameras come back in original pixels, and depth is
+moved by the scale and shift the solver found, so that depth and cameras stay one geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from openmore.progress import ProgressCallback, silent
+from openmore.refinement.refine import refine
+from openmore.refinement.report import RefinementReport
+from openmore.types import FramePrediction
+
+WORKING_SIDE = 512  # pixels
+
+
+def working_picture(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] shrunk so that its long side is at most `WORKING_SIDE`."""
+    height, width = image.shape[:2]
+    ratio = WORKING_SIDE / max(height, width)
+    if ratio >= 1:
+        return image
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+def refine_predictions(
+    predictions: Sequence[FramePrediction], pictures: Sequence[np.ndarray], progress: ProgressCallback = silent
+) -> tuple[list[FramePrediction], RefinementReport]:
+    """Predictions with refined cameras and depth in the same units, and the report. `pictures` as `working_picture`."""
+    camera = predictions[0].camera
+    height, width = pictures[0].shape[:2]
+    working_from_original = np.diag([width / camera.width, height / camera.height, 1.0])
+    moving = [p.motion for p in predictions if p.motion is not None]
+    result = refine(
+        pictures,
+        np.stack([p.camera.world_from_cam for p in predictions]),
+        working_from_original @ np.stack([p.camera.K for p in predictions]),
+        depth=[p.depth for p in predictions],
+        confidence=[p.confidence for p in predictions],
+        motion=moving if len(moving) == len(predictions) else None,
+        progress=progress,
+    )
+    K = np.linalg.inv(working_from_original) @ result.K
+    first_from_world = np.linalg.inv(result.world_from_cam[0])
+    refined = []
+    for i, p in enumerate(predictions):
+        depth = np.maximum(result.depth_scale[i] * p.depth + result.depth_shift[i], 1e-6).astype(np.float32)
+        pose = first_from_world @ result.world_from_cam[i]
+        # The point head's cloud belongs to the network's own cameras: it does not follow them.
+        refined.append(replace(p, camera=replace(p.camera, world_from_cam=pose, K=K[i]), depth=depth, points=None))
+    return refined, result.report
