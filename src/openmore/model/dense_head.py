@@ -152,10 +152,13 @@ class DenseHead(nn.Module):
     def _maps(self, layers: list[Tensor], grid: DenseGrid) -> Tensor:
         stages = []
         for i, x in enumerate(layers):
-            x = self.norm(x[:, self.first_patch :]).transpose(1, 2).unflatten(2, grid.patches)
-            stages.append(self.resize_layers[i](self.projects[i](x) + grid.stages[i]))
+            # A 1x1 convolution, applied to tokens as they lie in memory: channels last, and so stays all that follows.
+            weight, bias = self.projects[i].weight.flatten(1), self.projects[i].bias
+            x = F.linear(self.norm(x[:, self.first_patch :]), weight, bias)
+            x = x.transpose(1, 2).unflatten(2, grid.patches).add_(grid.stages[i])
+            stages.append(self.resize_layers[i](x))
         x = self.scratch.output_conv1(self.scratch.fuse(stages))
-        x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True) + grid.output
+        x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True).add_(grid.output)
         return self.scratch.output_conv2(x)
 
 
