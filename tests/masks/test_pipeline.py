@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from openmore.flow.dis import DISFlow
 from openmore.flow.exact import ExactFlow
 from openmore.masks.clip import Geometry, MaskClip, clip_from_pictures, clip_from_sample, fit_clip
 from openmore.masks.decision import Rule
-from openmore.masks.pipeline import Judge, MaskOptions, choose_ego, extract_masks
+from openmore.masks.pipeline import PAPER, Judge, MaskOptions, choose_ego, extract_masks
 from openmore.masks.segments import InstanceIds, ResidualRegions
 from tests.masks.conftest import moving_square
 
@@ -56,13 +57,11 @@ def world():
 
 def test_exact_flow_and_instances_on_the_synthetic_world(world) -> None:
     rule = Rule("floor", floor_px=0.05, min_valid_pixels=1, min_valid_share=0)
-    options = MaskOptions(
-        rule=rule, offsets=(1,), stabilise=False, colours=False, vote=False, split=True, refine="none"
-    )
+    options = MaskOptions(rule=rule, offsets=(1,), stabilise=False, colours=False, vote=False, split=1, refine="none")
     flow = ExactFlow(world.images, world.flow_forward, world.flow_backward)
     result = extract_masks(clip_from_sample(world), options, flow=flow, segmenter=InstanceIds(world.instances))
     assert (world.motion == 1).any() and iou(result.masks, world.motion == 1) > 0.95
-    paper = MaskOptions(rule=Rule("paper"), offsets=(1,), stabilise=False, colours=False, vote=False, refine="none")
+    paper = replace(PAPER, segments="residual")
     report = extract_masks(clip_from_sample(world), paper, flow=flow, segmenter=InstanceIds(world.instances)).report
     d = np.array([s.d for s in report.frames[0].segments if s.d is not None])
     assert report.frames[0].threshold == pytest.approx(d.mean() + 2 * d.std(), abs=1e-3)

@@ -49,10 +49,19 @@ def test_instance_ids_become_consecutive_and_must_fit() -> None:
 
 def test_split_cuts_only_regions_with_two_real_halves() -> None:
     labels = np.array([[0] * 10, [1] * 10, [-1] * 10])
-    residual = np.array([[0] * 6 + [5] * 3 + [np.nan], [0] * 9 + [np.nan], [5] * 10], np.float32)
-    cut = split_mixed(labels, residual, 1.0)
-    assert len(set(cut[0, :6])) == 1 and cut[0, 6] != cut[0, 0] and cut[0, 9] == cut[0, 0]
-    assert (cut[1] == 1).all() and (cut[2] == -1).all()
+    residual = np.array([[0] * 6 + [5] * 3 + [np.nan], [5] * 8 + [0, np.nan], [5] * 10], np.float32)
+    cut = split_mixed(labels, residual, 1.0, smallest=1.4 * 518 / 10)
+    assert cut[0].tolist() == [0] * 6 + [2] * 3 + [0]
+    assert (cut[1] == 1).all() and (cut[2] == -1).all()  # one pixel is too small a part; no region, nothing to cut
+    assert split_mixed(labels, residual, 1.0, smallest=51.0)[1, 8] == 3
+
+
+def test_a_part_may_span_several_regions() -> None:
+    labels = np.array([[0] * 4 + [1] * 4] * 3)
+    residual = np.zeros((3, 8), np.float32)
+    residual[1, 3:5] = 5
+    cut = split_mixed(labels, residual, 1.0, smallest=1.4 * 518 / 8)
+    assert cut[1].tolist() == [0, 0, 0, 2, 2, 1, 1, 1]
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -19,6 +19,7 @@ VERBS = (
     "stream",
     "view",
     "export",
+    "masks",
     "attention",
     "evaluate",
     "data",

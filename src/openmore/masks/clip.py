@@ -14,7 +14,7 @@ import numpy as np
 
 from openmore.data.sample import Sample
 from openmore.errors import InputError
-from openmore.types import FramePrediction
+from openmore.types import Camera, FramePrediction, Reconstruction, SceneInfo
 
 
 @dataclass(frozen=True)
@@ -117,3 +117,22 @@ def clip_from_frames(frames: Sequence[FramePrediction], name: str, source: str) 
     motion = [frame.motion for frame in frames]
     stacked = None if any(m is None for m in motion) else np.stack(motion)  # type: ignore[arg-type]
     return MaskClip(np.stack([frame.rgb for frame in frames]), name, geometry, stacked)  # type: ignore[arg-type]
+
+
+def to_reconstruction(clip: MaskClip, masks: Sequence[np.ndarray]) -> Reconstruction:
+    """The clip's geometry as a reconstruction whose motion is `masks`: 1 moving, 0.5 unknown, 0 static.
+
+    Raises InputError when the clip has no geometry.
+    """
+    if clip.geometry is None:
+        raise InputError(f"{clip.name} has no depth and cameras: nothing to put the masks on")
+    g, (height, width) = clip.geometry, clip.shape
+    frames = []
+    for t, mask in enumerate(masks):
+        camera = Camera(g.world_from_cam[t], g.K[t], width, height)
+        motion = np.select([mask == 1, mask == 255], [1.0, 0.5], 0.0).astype(np.float32)
+        frames.append(
+            FramePrediction(t, float(t), camera, g.depth[t], np.ones_like(g.depth[t]), motion, clip.images[t])
+        )
+    info = SceneInfo(clip.name, {"name": "none", "depth": g.source}, "masks", clip.shape, clip.shape)
+    return Reconstruction(frames, info)

@@ -5,7 +5,7 @@ Choices
   the residual, then the rule labels whole regions. `PAPER` compares with the next frame only.
 - Ego flow comes from the clip's geometry when it has some, and is fitted to the flow itself otherwise.
 - Everything the paper does not have (stabilising, colours as witness, vote, refinement) can be switched off.
-- Frames are finished in order and only neighbouring flow is kept: of long clips only labels and residuals stay.
+- Frames are finished in order and only neighbouring flow is kept: labels, regions and residuals are what stays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from openmore.masks.clip import MaskClip
 from openmore.masks.decision import Rule, decide, floor_of, measure, paint
 from openmore.masks.ego import Ego, EgoModel, GeometricEgo, ParametricEgo
 from openmore.masks.evidence import Evidence, ask_the_picture, combine, noise_of, plain, stabilised
-from openmore.masks.refine import get_refiner
+from openmore.masks.refine import from_probability, get_refiner
 from openmore.masks.report import Case, MaskReport, agreement
 from openmore.masks.segments import Segmenter, get_segmenter, split_mixed
 from openmore.masks.temporal import vote
@@ -42,7 +42,7 @@ class MaskOptions:
     offsets: tuple[int, ...] = (-2, -1, 1, 2)  # frames to compare with, relative
     stabilise: bool = True  # estimate flow after undoing the ego flow
     colours: bool = True  # let colours contradict the flow
-    split: bool = False  # cut regions of which only a part moves
+    split: float = 20.0  # side in pixels (at 518 px width) of the smallest part cut out of a region; 0 = never
     vote: bool = True  # let neighbouring frames vote
     refine: str = "grabcut"  # see openmore.masks.refine.get_refiner
 
@@ -61,7 +61,9 @@ PAPER = MaskOptions(
     offsets=(1,),
     stabilise=False,
     colours=False,
+    split=0,
     vote=False,
+    refine="none",
 )
 
 
@@ -71,6 +73,7 @@ class MaskResult:
 
     masks: list[np.ndarray]  # S times [H, W] uint8: 0 static, 1 moving, 255 unknown
     residuals: list[np.ndarray]  # S times [H, W] float16, pixels; NaN = undecided, infinite = lost
+    regions: list[np.ndarray]  # S times [H, W] int32, the report's segment ids; -1 = none
     report: MaskReport
 
 
@@ -79,6 +82,7 @@ class Judged(NamedTuple):
 
     labels: np.ndarray  # [H, W] uint8
     residual: np.ndarray  # [H, W] float32
+    regions: np.ndarray  # [H, W] int32
     case: Case
 
 
@@ -101,11 +105,11 @@ class Judge:
         floor = floor_of(self.options.rule, self.clip.shape[1], noise)
         regions = self.segmenter(self.clip.images[t], t, residual, floor)
         if self.options.split:
-            regions = split_mixed(regions, residual, floor)
+            regions = split_mixed(regions, residual, floor, self.options.split)
         segments = measure(regions, residual)
         decision = decide(segments, self.options.rule, floor)
         self._forget(t)
-        return Judged(paint(regions, decision, residual), residual, Case(t, pairs, segments, decision))
+        return Judged(paint(regions, decision, residual), residual, regions, Case(t, pairs, segments, decision))
 
     def others(self, t: int) -> list[int]:
         """Frames to compare frame t with; where all offsets leave the clip, their mirror images."""
@@ -170,15 +174,35 @@ def extract_masks(
     ego = choose_ego(clip, options.ego)
     judge = Judge(clip, options, flow or get_flow(options.flow), segmenter or get_segmenter(options.segments), ego)
     refine = get_refiner(options.refine)
-    result = MaskResult([], [], MaskReport(clip.name, describe(judge)))
+    result = MaskResult([], [], [], MaskReport(clip.name, describe(judge)))
     for t, (labels, judged) in enumerate(settle(judge)):
         mask = labels if refine is None else refine(labels, clip.images[t])
         result.masks.append(mask)
         result.residuals.append(judged.residual.astype(np.float16))
+        result.regions.append(judged.regions)
         result.report.frames.append(judged.case.report(mask))
         progress("masks", t + 1, len(clip))
     if clip.motion is not None:
         result.report.agreement = agreement(result.masks, clip.motion)
+    return result
+
+
+def refine_head(clip: MaskClip, refine: str = "grabcut", threshold: float = 0.5) -> MaskResult:
+    """The motion head's own masks, cut at `threshold` and refined (supplement 2.2): no flow, no rule.
+
+    Raises InputError when the clip carries no motion probabilities.
+    """
+    if clip.motion is None:
+        raise InputError(
+            f"{clip.name} has no motion probabilities: reconstruct it with weights that have a motion head"
+        )
+    refiner = get_refiner(refine)
+    settings = {"source": "motion head", "threshold": threshold, "refine": refine}
+    result = MaskResult([], [], [], MaskReport(clip.name, settings))
+    for probability, image in zip(clip.motion, clip.images):
+        labels = from_probability(probability, threshold)
+        result.masks.append(labels if refiner is None else refiner(labels, image))
+    result.report.agreement = agreement(result.masks, clip.motion, threshold)
     return result
 
 

@@ -93,22 +93,29 @@ def without_islands(mask: np.ndarray, smallest: float, of: int = 1) -> np.ndarra
     return np.where(small[pieces], 1 - of, mask).astype(np.uint8)
 
 
-def split_mixed(labels: np.ndarray, residual: np.ndarray, floor: float, least: float = 0.1) -> np.ndarray:
-    """Cut regions in two where both halves are real: a standing person waves an arm.
+def split_mixed(labels: np.ndarray, residual: np.ndarray, floor: float, smallest: float) -> np.ndarray:
+    """Cut the part that differs out of regions: a person stands and waves, a dark car drives past a dark wood.
 
-    A region of `labels` [H, W] is cut when at least a share `least` of its judged pixels lies on each side of `floor`
-    (residual [H, W], pixels). Pixels that cannot be judged stay with the larger half.
+    Pixels of `labels` [H, W] on the other side of `floor` than their region's majority (residual [H, W], pixels) become
+    regions of their own where they hang together on at least `smallest` squared pixels at 518 px width; such a part may
+    span several regions, because an object does.
     """
+    import cv2
+
+    inside, judged, above = labels >= 0, ~np.isnan(residual), residual > floor
     count = int(labels.max(initial=-1)) + 1
-    inside = labels >= 0
-    high = np.bincount(labels[inside], (residual > floor)[inside], minlength=count)
-    low = np.bincount(labels[inside], (residual <= floor)[inside], minlength=count)
-    share = high / np.maximum(high + low, 1)
-    mixed = (share >= least) & (share <= 1 - least)
-    minority = np.where(share > 0.5, False, True)  # which side is the smaller half: below or above the floor
-    above = residual > floor
-    leaves = inside & mixed[labels] & ~np.isnan(residual) & (above == minority[labels])
-    return np.where(leaves, labels + count, labels).astype(np.int32)
+    high = np.bincount(labels[inside], above[inside], minlength=count)
+    total = np.bincount(labels[inside], judged[inside], minlength=count)
+    moving = inside & (high > total / 2)[labels]
+    out = labels.copy()
+    for differs in (inside & ~moving & above, moving & judged & ~above):
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(differs.astype(np.uint8), connectivity=4)
+        large = stats[:, cv2.CC_STAT_AREA] >= (smallest * labels.shape[1] / 518) ** 2
+        large[0] = False  # pixels that agree with their region
+        renumbered = np.take(np.where(large, count + np.cumsum(large) - 1, -1), parts)
+        out = np.where(renumbered >= 0, renumbered, out)
+        count += int(large.sum())
+    return out.astype(np.int32)
 
 
 class InstanceIds:

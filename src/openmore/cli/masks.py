@@ -1,0 +1,184 @@
+"""`openmore masks SOURCE -o OUT`: what moves in a clip, frame by frame, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openmore.errors import InputError
+
+if TYPE_CHECKING:
+    from openmore.masks.clip import MaskClip
+    from openmore.masks.pipeline import MaskResult
+
+Shape = tuple[int, int]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(masks)
+
+
+def masks(
+    source: Annotated[str | None, typer.Argument(help="Video, folder, glob, scene folder or posed data.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("masks"),
+    from_reconstruction: Annotated[Path | None, typer.Option(help="Scene folder: use its cameras and depth.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Reconstruct SOURCE first and use its cameras and depth.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="SOURCE is the root of this data set (posed, with depth).")
+    ] = None,
+    sequence: Annotated[str | None, typer.Option(help="Sequence of the data set (default: its only one).")] = None,
+    head: Annotated[bool, typer.Option("--head", help="Take the motion head's masks and only refine them.")] = False,
+    flow: Annotated[str, typer.Option(help="dis, dis-fast, sea-raft-m, sea-raft-m:FILE, ...")] = "dis",
+    segments: Annotated[
+        str, typer.Option(help="felzenszwalb, slic, residual, sam2-tiny, sam2-large:FOLDER, ...")
+    ] = "felzenszwalb",
+    rule: Annotated[str, typer.Option(help="floor, robust, floored, or paper (equations 1-3).")] = "floor",
+    floor: Annotated[float, typer.Option(help="Pixels (at 518 px width) that never count as motion.")] = 0.6,
+    ego: Annotated[str, typer.Option(help="auto; geometry: depth and cameras; picture: fitted to the flow.")] = "auto",
+    offsets: Annotated[str, typer.Option(help="Frames to compare with, relative.")] = "-2,-1,1,2",
+    refine: Annotated[str, typer.Option(help="none, guided, grabcut, sam2-tiny, ...")] = "grabcut",
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Only what the paper has: next frame, plain residual.")
+    ] = False,
+    long_side: Annotated[int, typer.Option(help="Work at this long side, pixels.")] = 640,
+    fps: Annotated[float | None, typer.Option(help="Sample the source at this rate.")] = None,
+    stride: Annotated[int, typer.Option(help="Use every n-th frame.")] = 1,
+    max_frames: Annotated[int | None, typer.Option(help="Stop after this many frames.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also write a picture per frame that explains it.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Also write static.ply: the scene without movers.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
+) -> None:
+    """Write moving-object masks (0 static, 1 moving, 255 unknown), a report with every reason, and an overlay video."""
+    from openmore.cli.progress import progress_bar
+    from openmore.cli.reconstruct import require_free
+    from openmore.io.atomic import atomic_folder
+    from openmore.masks.pipeline import extract_masks, refine_head
+    from openmore.masks.write import write_result
+
+    require_free(out, overwrite)
+    options = mask_options(flow, segments, rule, floor, ego, offsets, refine, paper)
+    sampling = {"fps": fps, "stride": stride, "max_frames": max_frames}
+    with progress_bar() as progress:
+        clip, shape = load_clip(source, from_reconstruction, weights, dataset, sequence, sampling, long_side)
+        if remove and clip.geometry is None:
+            raise InputError("--remove needs depth and cameras: add --weights small, or give a scene folder")
+        result = refine_head(clip, refine) if head else extract_masks(clip, options, progress=progress)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        write_result(folder, clip, result, shape, explain=explain and not head)
+        if remove:
+            write_static(folder / "static.ply", clip, result)
+    summarise(clip, result, out)
+
+
+def mask_options(
+    flow: str, segments: str, rule: str, floor: float, ego: Any, offsets: str, refine: str, paper: bool
+) -> Any:
+    """The library's options from the command line's; `--paper` switches off everything the paper does not have."""
+    from openmore.masks.decision import Rule
+    from openmore.masks.pipeline import PAPER, MaskOptions
+
+    if paper:
+        return replace(PAPER, flow=flow, segments=segments, ego=ego)
+    try:
+        relative = tuple(int(part) for part in offsets.split(","))
+    except ValueError:
+        raise InputError(f"--offsets {offsets!r} are not frame numbers: give for example -2,-1,1,2") from None
+    return MaskOptions(flow, segments, ego, Rule(rule, floor), relative, refine=refine)  # type: ignore[arg-type]
+
+
+def load_clip(
+    source: str | None,
+    scene: Path | None,
+    weights: str | None,
+    dataset: str | None,
+    sequence: str | None,
+    sampling: dict[str, Any],
+    long_side: int,
+) -> tuple[MaskClip, Shape]:
+    """The clip at working resolution and (H, W) of the source's frames."""
+    from openmore.masks.clip import fit_clip
+
+    if (source is None) == (scene is None):
+        raise InputError("give a SOURCE or --from-reconstruction SCENE, one of the two")
+    if scene is None and source is not None and (Path(source) / "scene.json").is_file():
+        scene = Path(source)
+    if scene is not None:
+        clip, shape = from_scene(scene)
+    elif dataset is not None:
+        clip, shape = from_dataset(dataset, str(source), sequence, sampling)
+    elif weights is not None:
+        clip, shape = from_weights(str(source), weights, sampling)
+    else:
+        clip, shape = from_pictures(str(source), sampling)
+    return fit_clip(clip, long_side), shape
+
+
+def from_scene(scene: Path) -> tuple[MaskClip, Shape]:
+    """A scene folder's own cameras and depth."""
+    from openmore.io.scene import read_scene
+    from openmore.masks.clip import clip_from_frames
+
+    recon = read_scene(scene)
+    return clip_from_frames(list(recon.frames), scene.name, f"reconstruction {scene.name}"), recon.info.original_shape
+
+
+def from_weights(source: str, weights: str, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
+    """Reconstruct first."""
+    from openmore.masks.clip import clip_from_frames
+    from openmore.pipeline import reconstruct
+
+    recon = reconstruct(source, weights, **sampling)
+    clip = clip_from_frames(list(recon.frames), Path(source).stem, f"reconstruction with {weights}")
+    return clip, recon.info.original_shape
+
+
+def from_dataset(name: str, root: str, sequence: str | None, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
+    """Posed data with depth."""
+    from openmore.data.datasets.registry import open_dataset
+    from openmore.masks.clip import clip_from_sample
+
+    if sampling["fps"] is not None:
+        raise InputError("--fps does not apply to data sets: use --stride")
+    data = open_dataset(name, root)
+    names = data.names()
+    if sequence is None and len(names) != 1:
+        raise InputError(f"{root} has {len(names)} sequences: choose one with --sequence, for example {names[0]}")
+    sequence = sequence or names[0]
+    ids = data.frame_ids(sequence)[:: sampling["stride"]][: sampling["max_frames"]]
+    sample = data.load(sequence, ids)
+    return clip_from_sample(sample), sample.shape
+
+
+def from_pictures(source: str, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
+    """Pictures alone: ego flow will be fitted to the flow."""
+    from openmore.io.frames import frames
+    from openmore.masks.clip import clip_from_pictures
+
+    images = [frame.image for frame in frames(source, **sampling)]
+    return clip_from_pictures(images, Path(source).stem or source), images[0].shape[:2]
+
+
+def write_static(path: Path, clip: MaskClip, result: MaskResult) -> None:
+    """The point cloud without what moves; unknown pixels are left out too."""
+    from openmore.export import export
+    from openmore.masks.clip import to_reconstruction
+
+    export(to_reconstruction(clip, result.masks), path, static_only=True, confidence="0%")
+
+
+def summarise(clip: MaskClip, result: MaskResult, out: Path) -> None:
+    """What was found and where it lies."""
+    import numpy as np
+
+    moving = np.mean([(mask == 1).mean() for mask in result.masks])
+    unknown = np.mean([(mask == 255).mean() for mask in result.masks])
+    typer.echo(f"{len(clip)} frames -> {out}: {100 * moving:.1f} % moving, {100 * unknown:.1f} % unknown")
+    if result.report.agreement is not None:
+        typer.echo(f"agreement with the motion head: IoU {result.report.agreement['iou']:.2f}")
+    typer.echo(f"look at {out / 'overlay.mp4'}, read {out / 'report.json'}")

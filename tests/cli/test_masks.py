@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from openmore.cli.main import app
+from openmore.errors import InputError, OpenMoReError
+from tests.masks.conftest import moving_square
+
+FAST = ["--segments", "residual", "--offsets", "-1,1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip")
+    for t, image in enumerate(moving_square(pan=2)[0].images):
+        Image.fromarray(image).save(path / f"{t:03d}.png")
+    return path
+
+
+def run(*args: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in ("masks", *args)], catch_exceptions=True)
+    if isinstance(result.exception, OpenMoReError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_plain_pictures(folder: Path, tmp_path: Path) -> None:
+    output = run(folder, "-o", tmp_path / "out", *FAST)
+    assert "5 frames" in output and "overlay.mp4" in output
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"masks", "report.json", "overlay.mp4"}
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["settings"]["ego_source"] == "fitted to the picture"
+    truth = moving_square(pan=2)[1]
+    found = np.stack([np.array(Image.open(p)) for p in sorted((tmp_path / "out" / "masks").iterdir())]) == 1
+    assert (found & truth).sum() / (found | truth).sum() > 0.7
+
+
+def test_a_scene_folder_brings_geometry_and_loses_its_movers(tmp_path: Path) -> None:
+    from openmore.masks.clip import Geometry, MaskClip, to_reconstruction
+
+    clip, truth = moving_square()
+    K = np.tile(np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]]), (5, 1, 1))
+    geometry = Geometry(np.full(truth.shape, 4, np.float32), K, np.tile(np.eye(4), (5, 1, 1)), "made up")
+    posed = MaskClip(clip.images, "scene", geometry)
+    to_reconstruction(posed, [t.astype(np.uint8) for t in truth]).save(tmp_path / "scene")
+    output = run("--from-reconstruction", tmp_path / "scene", "-o", tmp_path / "a", "--remove", *FAST)
+    assert "agreement with the motion head: IoU 0.9" in output or "IoU 0.8" in output
+    assert (tmp_path / "a" / "static.ply").stat().st_size > 1000
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["settings"]["ego_source"] == "reconstruction scene"
+    run(tmp_path / "scene", "-o", tmp_path / "b", "--head", "--refine", "none")
+    head = np.stack([np.array(Image.open(p)) for p in sorted((tmp_path / "b" / "masks").iterdir())])
+    assert np.array_equal(head == 1, truth)
+
+
+def test_the_papers_recipe_can_be_asked_for(folder: Path, tmp_path: Path) -> None:
+    run(folder, "-o", tmp_path / "out", "--paper", "--segments", "residual", "--ego", "picture")
+    settings = json.loads((tmp_path / "out" / "report.json").read_text())["settings"]
+    assert settings["rule"]["name"] == "paper" and settings["offsets"] == [1]
+    assert not (settings["stabilise"] or settings["colours"] or settings["vote"])
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--offsets", "one"], "are not frame numbers"),
+        (["--remove"], "needs depth and cameras"),
+        (["--ego", "geometry"], "no depth and cameras"),
+        (["--max-frames", "1"], "at least 2"),
+        (["--head"], "no motion probabilities"),
+        (["--from-reconstruction", "x"], "one of the two"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_leaves_nothing(
+    folder: Path, tmp_path: Path, args: list[str], words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        run(folder, "-o", tmp_path / "out", "--segments", "residual", *args)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
