@@ -112,7 +112,7 @@ def split_mixed(labels: np.ndarray, residual: np.ndarray, floor: float, smallest
         _, parts, stats, _ = cv2.connectedComponentsWithStats(differs.astype(np.uint8), connectivity=4)
         large = stats[:, cv2.CC_STAT_AREA] >= (smallest * labels.shape[1] / 518) ** 2
         large[0] = False  # pixels that agree with their region
-        renumbered = np.take(np.where(large, count + np.cumsum(large) - 1, -1), parts)
+        renumbered = np.take(np.where(large, count + np.cumsum(large) - 1, -1), parts.astype(np.int64))
         out = np.where(renumbered >= 0, renumbered, out)
         count += int(large.sum())
     return out.astype(np.int32)
