@@ -121,15 +121,15 @@ def first_110(ids: list[int]) -> list[int]:
     return ids[:110]
 
 
-def sintel_depth(sequences: int = 23, slow: bool = False) -> DepthBenchmark:
-    """`sequences`: 23 (CUT3R lineage) or 14 (Pi3)."""
+def sintel_depth(sequences: int = 23, slow: bool = False, render: str = "final") -> DepthBenchmark:
+    """`sequences`: 23 (CUT3R lineage) or 14 (Pi3). `render`: everybody's is final; clean may be MoRe's."""
     if sequences not in (14, 23):
         raise DataError(f"Sintel depth is published on 14 or 23 sequences, not {sequences}")
     chosen = SINTEL_POSE if sequences == 14 else None
     name = "sintel-depth" if sequences == 23 else "sintel-depth-14"
-    return DepthBenchmark(
-        name, f"Sintel video depth ({sequences} sequences)", "sintel", {}, chosen, list, variants(70, 70, slow)
-    )
+    note = "" if render == "final" else f"The {render} render: not what published rows are measured on."
+    title = f"Sintel video depth ({sequences} sequences)"
+    return DepthBenchmark(name, title, "sintel", {"render": render}, chosen, list, variants(70, 70, slow), note)
 
 
 def bonn_depth(slow: bool = False) -> DepthBenchmark:
