@@ -24,4 +24,4 @@ def random_model(name: str, dtype: str = "fp32", device: str | torch.device = "c
     model.eval().requires_grad_(False)
     if dtype == "bf16":
         model.half_precision()
-    return model.to(device)
+    return model.channels_last() if str(device) == "cpu" else model.to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -152,3 +153,14 @@ def test_config_round_trip_and_checks() -> None:
         replace(preset("tiny"), image_size=57)
     with pytest.raises(ConfigError, match="there are"):
         preset("huge")
+
+
+def test_channels_last_changes_nothing(tiny: MoRe) -> None:
+    laid_out = copy.deepcopy(tiny).channels_last()
+    images = torch.rand(1, 3, 3, 28, 42)
+    with torch.no_grad():
+        ours, expected = laid_out(images), tiny(images)
+    for name in ("depth", "depth_conf", "points", "motion_logits"):
+        a, b = getattr(ours, name), getattr(expected, name)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
+    assert laid_out.depth_head.scratch.output_conv1.weight.is_contiguous(memory_format=torch.channels_last)

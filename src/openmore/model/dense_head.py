@@ -152,14 +152,18 @@ class DenseHead(nn.Module):
     def _maps(self, layers: list[Tensor], grid: DenseGrid) -> Tensor:
         stages = []
         for i, x in enumerate(layers):
-            # A 1x1 convolution, applied to tokens as they lie in memory: channels last, and so stays all that follows.
-            weight, bias = self.projects[i].weight.flatten(1), self.projects[i].bias
-            x = F.linear(self.norm(x[:, self.first_patch :]), weight, bias)
+            x = pointwise(self.projects[i], self.norm(x[:, self.first_patch :]))
             x = x.transpose(1, 2).unflatten(2, grid.patches).add_(grid.stages[i])
             stages.append(self.resize_layers[i](x))
         x = self.scratch.output_conv1(self.scratch.fuse(stages))
         x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True).add_(grid.output)
         return self.scratch.output_conv2(x)
+
+
+def pointwise(conv: nn.Module, tokens: Tensor) -> Tensor:
+    """A 1x1 convolution on tokens [..., C] as they lie in memory, channels last; so stays all that follows."""
+    assert isinstance(conv, nn.Conv2d)
+    return F.linear(tokens, conv.weight.flatten(1), conv.bias)
 
 
 def positive_with_confidence(raw: Tensor) -> tuple[Tensor, Tensor]:

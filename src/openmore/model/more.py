@@ -110,6 +110,13 @@ class MoRe(nn.Module):
                 module.to(dtype)
         return self
 
+    def channels_last(self) -> MoRe:
+        """Lay the convolutions of the dense heads out as tokens arrive, in place: up to twice as fast on CPUs."""
+        for module in self.children():
+            if isinstance(module, DenseHead):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     def forward(
         self,
         images: Tensor,

@@ -39,6 +39,8 @@ def load_pretrained(source: str | Path, device: str | torch.device = "cpu", dtyp
     model.eval().requires_grad_(False)
     if _wants_bf16(dtype, device):
         model.half_precision()
+    if device.type == "cpu":
+        model.channels_last()
     return model.to(device)
 
 
