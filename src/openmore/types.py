@@ -100,6 +100,12 @@ class Reconstruction:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def __repr__(self) -> str:
+        h, w = self.info.model_shape
+        return (
+            f"Reconstruction({len(self)} frames of {w}x{h}, {self.info.mode}, weights {self.info.weights.get('name')})"
+        )
+
     @property
     def cameras(self) -> list[Camera]:
         """One camera per frame. A lazy scene answers from cameras.json without touching the dense arrays."""

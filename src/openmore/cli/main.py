@@ -39,16 +39,23 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def root(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of user errors too."),
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
-) -> None:
-    if version:
+def print_version(wanted: bool) -> None:
+    """Answer --version before a verb is asked for."""
+    if wanted:
         from openmore import __version__
 
         print(f"openmore {__version__}")
         raise typer.Exit()
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of user errors too."),
+    version: bool = typer.Option(
+        False, "--version", callback=print_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    """Options before the verb."""
 
 
 for _verb in VERBS:

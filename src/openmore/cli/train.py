@@ -17,7 +17,16 @@ import typer
 
 from openmore.errors import InputError
 
-RECIPES = ("more_full", "more_stream", "small", "small_full", "small_stream", "tiny_smoke")
+RECIPES = (
+    "more_full",
+    "more_stream",
+    "small",
+    "small_full",
+    "small_stream",
+    "small_rooms_cameras",
+    "small_rooms",
+    "tiny_smoke",
+)
 SHOWN = {  # logged value -> how the progress line shows it
     "loss": "loss {:.3f}",
     "rotation_deg": "rotation {:.2f} deg",

@@ -7,7 +7,8 @@ Choices
   or turning camera and for far or flat scenes. Where it explains too little (parallax), the pair's epipolar geometry is
   fitted instead and the ego flow is the point of the epipolar line nearest to where the pixel went: motion along that
   line stays invisible, motion across it shows.
-- Both answer with flow and validity, so the rule does not know which one it listens to.
+- `BestEgo` takes, pair by pair, whichever explains more of the observed flow: estimated cameras may be wrong.
+- All answer with flow and validity, so the rule does not know which one it listens to.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class ParametricEgo:
         if len(here) < 16:  # nothing reliable: no answer is better than a wrong one
             nothing = np.zeros((height, width), bool)
             return Ego(np.zeros((2, height, width), np.float32), nothing, "homography")
-        tolerance = _FIT_PX * max(width / 518, 0.5)
+        tolerance = tolerance_of(observed)
         flow, share = homography_flow(here, there, (height, width), tolerance)
         if share >= self.planar_share:
             return Ego(flow, np.ones((height, width), bool), "homography")
@@ -99,6 +100,36 @@ class ParametricEgo:
         if epipolar is None:
             return Ego(flow, np.ones((height, width), bool), "homography")
         return Ego(epipolar, np.isfinite(epipolar[0] + epipolar[1]), "epipolar")
+
+
+@dataclass(frozen=True)
+class BestEgo:
+    """Estimated geometry where it explains the observed flow at least as well as a fit to the picture does."""
+
+    geometry: GeometricEgo
+    picture: ParametricEgo = ParametricEgo()
+    needs_flow = True
+
+    def __call__(self, a: int, b: int, observed: FlowResult | None) -> Ego:
+        """Raises ConfigError without the observed flow."""
+        if observed is None:
+            raise ConfigError("estimated geometry can only be compared with an observed flow: give one")
+        fitted, estimated = self.picture(a, b, observed), self.geometry(a, b, observed)
+        # Epipolar flow explains whatever it is shown: geometry competes with the plane instead.
+        plane = ParametricEgo(planar_share=0)(a, b, observed) if fitted.model == "epipolar" else fitted
+        return estimated if explained(observed, estimated) >= explained(observed, plane) else fitted
+
+
+def explained(observed: FlowResult, ego: Ego) -> float:
+    """Share of the confident pixels whose flow is within the fit's tolerance of the ego flow."""
+    sure = observed.confidence > 0.5
+    near = np.linalg.norm(observed.flow - ego.flow, axis=0) < tolerance_of(observed)
+    return float((sure & ego.valid & near).sum() / max(sure.sum(), 1))
+
+
+def tolerance_of(observed: FlowResult) -> float:
+    """Pixels within which a match follows a model."""
+    return _FIT_PX * max(observed.confidence.shape[1] / 518, 0.5)
 
 
 def matches(observed: FlowResult) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +163,10 @@ def epipolar_flow(here: np.ndarray, there: np.ndarray, observed: np.ndarray, tol
     import cv2
 
     cv2.setRNGSeed(0)
-    F, _ = cv2.findFundamentalMat(here, there, cv2.USAC_MAGSAC, tolerance / 2, 0.999, 5000)
+    try:
+        F, _ = cv2.findFundamentalMat(here, there, cv2.USAC_MAGSAC, tolerance / 2, 0.999, 5000)
+    except cv2.error:  # OpenCV 5 asserts where it finds no model at all
+        return None
     if F is None or F.shape != (3, 3):
         return None
     height, width = observed.shape[1:]
