@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from openmore.data.sample import Sample
-from openmore.data.synthetic import Recipe, describe, make_batch, make_clip, render_sample
+from openmore.data.synthetic import Recipe, describe, make_batch, make_clip, render_sample, visibility
+from openmore.data.synthetic.casting import first_hit, in_shadow, rays
 from openmore.data.synthetic.motion import CAMERA_KINDS
-from openmore.data.synthetic.render import first_hit, pack, render
+from openmore.data.synthetic.render import Packed, pack, render
 from openmore.data.synthetic.scene import Scene
+from openmore.data.synthetic.tables import NEAR
 from openmore.data.synthetic.textures import procedural_bank
 from openmore.geometry.camera import pixel_grid, project, unproject
 from openmore.geometry.ego_flow import ego_flow
@@ -58,7 +60,7 @@ def cast(scene: Scene, frame: int, uv: torch.Tensor) -> torch.Tensor:
     packed = replace(pack([scene]).pick(slice(frame, frame + 1)), shape=(1, len(uv)))
     K = torch.from_numpy(scene.K)
     xy = ((uv - K[:2, 2]) / K.diagonal()[:2]).float()
-    depth, _ = first_hit(packed, xy[None, None, :, 0], xy[None, None, :, 1], windowed=False)
+    depth, _ = every_ray_at_everything(packed, xy[None, None, :, 0], xy[None, None, :, 1])
     return depth[0, 0].double()
 
 
@@ -140,14 +142,43 @@ def test_the_same_seed_gives_the_same_bytes_alone_and_in_a_batch() -> None:
     assert make_clip(4, 3, SHAPE).images.tobytes() != sample.images.tobytes()
 
 
-def test_windows_and_chunks_never_change_what_is_seen() -> None:
+def test_windows_tiles_and_chunks_never_change_what_is_seen() -> None:
     scenes = [describe(seed, Recipe(frames=2, shape=SHAPE)) for seed in range(5)]
     bank = procedural_bank()
-    windows, whole = render(scenes, bank), render(scenes, bank, windowed=False, chunk=3)
+    windows, tiles = render(scenes, bank), render(scenes, bank, tiled=True, chunk=3)
     for key in ("instances", "motion", "sky"):
-        assert torch.equal(windows[key], whole[key])
-    torch.testing.assert_close(windows["depth"], whole["depth"], rtol=1e-6, atol=0)
-    assert (windows["images"].int() - whole["images"].int()).abs().float().mean() < 0.01
+        assert torch.equal(windows[key], tiles[key])
+    torch.testing.assert_close(windows["depth"], tiles["depth"], rtol=1e-6, atol=0)
+    assert (windows["images"].int() - tiles["images"].int()).abs().float().mean() < 0.01
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_skipping_work_finds_what_casting_every_ray_at_everything_finds(tiled: bool) -> None:
+    for seed in range(8):
+        packed = pack([describe(seed, Recipe(frames=2, shape=SHAPE))])
+        x, y = rays(packed)
+        depth, slot = first_hit(packed, x, y, tiled)
+        plain, plain_slot = every_ray_at_everything(packed, x, y)
+        assert torch.equal(slot, plain_slot)
+        torch.testing.assert_close(depth, plain, rtol=1e-6, atol=0)
+        z = depth.masked_fill(slot == packed.slots, 1.0)
+        points = (x * z, y * z, z)
+        dark = torch.zeros_like(slot, dtype=torch.bool)
+        for k, kind in enumerate(packed.kind):
+            dark |= visibility.shadowed(torch, kind, packed.shadow[:, k].T[..., None, None], *points)
+        on_ground = slot != packed.slots  # what the sky is behind has no shadow to receive
+        assert ((in_shadow(packed, points, tiled) != dark) & on_ground).float().mean() < 2e-3
+
+
+def every_ray_at_everything(packed: Packed, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The plain twin of `first_hit`."""
+    depth = torch.full((len(packed), *packed.shape), float("inf"))
+    slot = torch.full_like(depth, packed.slots, dtype=torch.int32)
+    for k, kind in enumerate(packed.kind):
+        z, hit = visibility.depth_of(torch, kind, packed.hit[:, k].T[..., None, None], x, y)
+        nearer = hit & (z > NEAR) & (z < depth)
+        depth, slot = torch.where(nearer, z, depth), slot.masked_fill(nearer, k)
+    return depth, slot
 
 
 def test_the_first_camera_is_the_world_and_all_cameras_are_rigid() -> None:

@@ -77,9 +77,10 @@ def describe(seed: int, recipe: Recipe | None = None) -> Scene:
     for _ in range(wanted):
         add_mover(stage, view, outdoor, recipe.mover_speed)
     light = _light(rng, outdoor)
-    return stage.freeze(
-        f"synthetic/{seed:06d}", recipe.shape, K, world_from_cam, _sky(rng, light), light, _optics(rng, t)
-    )
+    sky, optics = _sky(rng, light), _optics(rng, t)
+    scene = stage.freeze(f"synthetic/{seed:06d}", recipe.shape, K, world_from_cam, sky, light, optics)
+    _ = scene.tables  # here rather than when rendering: loader processes describe, the device should not wait
+    return scene
 
 
 def _intrinsics(rng: np.random.Generator, recipe: Recipe) -> tuple[np.ndarray, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmore.data.synthetic import objects
+from openmore.data.synthetic import figures, objects
 from openmore.data.synthetic.motion import pauses, pose, roam, rotation, wander
 from openmore.data.synthetic.scene import Stage, random_turn
 
@@ -61,18 +61,18 @@ def add_mover(stage: Stage, view: View, outdoor: bool, speed: float) -> bool:
         return False
     if kind == "person":
         moving = r.random() < 0.75
-        objects.person(stage, body, clock, r.uniform(0.7, 1.1) if moving else 0.0, r.uniform(0, 1) * (r.random() < 0.5))
+        figures.person(stage, body, clock, r.uniform(0.7, 1.1) if moving else 0.0, r.uniform(0, 1) * (r.random() < 0.5))
     elif kind == "car":
-        objects.car(stage, body, clock, float(np.linalg.norm(body[-1, :3, 3] - body[0, :3, 3]) / max(clock[-1], 1e-6)))
+        figures.car(stage, body, clock, float(np.linalg.norm(body[-1, :3, 3] - body[0, :3, 3]) / max(clock[-1], 1e-6)))
     elif kind == "animal":
-        objects.animal(stage, body, clock)
+        figures.animal(stage, body, clock)
     elif kind == "machine":
-        objects.machine(stage, body, clock)
+        figures.machine(stage, body, clock)
     elif kind == "pushed":
         adders = (objects.crates, objects.chair, objects.cabinet, objects.clutter, objects.plant)
         adders[r.integers(len(adders))](stage, body, clock)
     else:
-        objects.gadget(stage, body, clock)
+        figures.gadget(stage, body, clock)
     return True
 
 

@@ -3,25 +3,22 @@
 Choices
 - Scenes of one batch are packed into slots, one range of slots per kind of primitive, zero rows where a scene has
   fewer: a zero row can never be hit.
-- CPU: one frame at a time, every primitive inside its screen window (a tenth of the rays on average).
-  GPU: chunks of whole frames, every slot against every ray, few large kernels. The same kernels.
+- CPU: one frame at a time. GPU: chunks of frames, few large kernels.
 - Memory stays bounded: `chunk` frames are in flight, results land in preallocated arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from openmore.data.synthetic import visibility
+from openmore.data.synthetic.casting import first_hit, in_shadow, rays
 from openmore.data.synthetic.optics import expose, metered_gain
 from openmore.data.synthetic.scene import Scene
 from openmore.data.synthetic.shading import shade
-from openmore.data.synthetic.tables import NEAR, tables
 from openmore.data.synthetic.textures import TextureBank
 from openmore.data.synthetic.truth import motion_during_shutter, truth_of
 
@@ -83,7 +80,7 @@ class Packed:
 
 def pack(scenes: list[Scene], device: torch.device | str = "cpu") -> Packed:
     """Tables of all scenes, their frames one after another. All scenes have one shape; lengths may differ."""
-    parts = [tables(scene) for scene in scenes]
+    parts = [scene.tables for scene in scenes]
     counts = np.stack([np.bincount(part.kind, minlength=KINDS) for part in parts])
     room = counts.max(0)
     starts = np.concatenate(([0], np.cumsum(room)))
@@ -126,69 +123,15 @@ def pack(scenes: list[Scene], device: torch.device | str = "cpu") -> Packed:
     )
 
 
-def rays(packed: Packed) -> tuple[Tensor, Tensor]:
-    """x [F, 1, W] and y [F, H, 1] of every pixel's ray at depth 1."""
-    height, width = packed.shape
-    K = packed.frame["K"][:, None, :]
-    u = torch.arange(width, dtype=torch.float32, device=K.device)
-    v = torch.arange(height, dtype=torch.float32, device=K.device)
-    return ((u - K[..., 2]) / K[..., 0])[:, None, :], ((v - K[..., 3]) / K[..., 1])[:, :, None]
-
-
-def first_hit(packed: Packed, x: Tensor, y: Tensor, windowed: bool) -> tuple[Tensor, Tensor]:
-    """Depth [F, H, W] (inf = sky) and slot [F, H, W] int32 of the nearest surface."""
-    f, (h, w) = len(packed), packed.shape
-    z = torch.full((f, h, w), float("inf"), device=x.device)
-    slot = torch.full((f, h, w), packed.slots, dtype=torch.int32, device=x.device)
-    if windowed:
-        zs, slots, xs, ys = z.numpy(), slot.numpy(), x.numpy(), y.numpy()
-        for i, k, row, rows, columns in _windows(packed, packed.hit, packed.windows):
-            zw = zs[i, rows, columns]
-            depth, hit = visibility.depth_of(np, packed.kind[k], row, xs[i, :, columns], ys[i, rows])
-            nearer = hit & (depth < zw) & (depth > NEAR)
-            np.copyto(zw, depth, where=nearer)
-            np.copyto(slots[i, rows, columns], k, where=nearer)
-        return z, slot
-    for k, kind in enumerate(packed.kind):
-        depth, hit = visibility.depth_of(torch, kind, packed.hit[:, k].T[..., None, None], x, y)
-        nearer = hit & (depth < z) & (depth > NEAR)
-        z = torch.where(nearer, depth, z)
-        slot.masked_fill_(nearer, k)
-    return z, slot
-
-
-def in_shadow(packed: Packed, points: tuple[Tensor, Tensor, Tensor], windowed: bool) -> Tensor:
-    """[F, H, W] bool: something stands between the surface and the sun."""
-    dark = torch.zeros(points[0].shape, dtype=torch.bool, device=points[0].device)
-    if windowed:
-        out, (X, Y, Z) = dark.numpy(), (p.numpy() for p in points)
-        for i, k, row, rows, columns in _windows(packed, packed.shadow, packed.shadow_windows):
-            at = (i, rows, columns)
-            out[at] |= visibility.shadowed(np, packed.kind[k], row, X[at], Y[at], Z[at])
-        return dark
-    for k, kind in enumerate(packed.kind):
-        dark |= visibility.shadowed(torch, kind, packed.shadow[:, k].T[..., None, None], *points)
-    return dark
-
-
-def _windows(packed: Packed, table: Tensor, windows: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, slice, slice]]:
-    """Yield (frame, slot, its row, rows, columns) of every window that is not empty."""
-    numbers = table.numpy()
-    for i in range(len(packed)):
-        top, bottom, left, right = windows[i].T
-        for k in np.flatnonzero((bottom > top) & (right > left)).tolist():
-            yield i, k, numbers[i, k], slice(top[k], bottom[k]), slice(left[k], right[k])
-
-
 def render(
     scenes: list[Scene], bank: TextureBank, device: torch.device | str = "cpu", chunk: int | None = None,
-    windowed: bool | None = None, flow: bool = True,
+    tiled: bool | None = None, flow: bool = True,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Render scenes of one shape.
 
     Args:
-        chunk: frames in flight; default 1 on CPU, 64 elsewhere.
-        windowed: skip work outside screen windows; default on CPU only.
+        chunk: frames in flight; default 1 on CPU, 128 elsewhere.
+        tiled: cast rays in tiles (see casting.py); default except on CPU.
         flow: also compute optical flow.
 
     Returns:
@@ -196,27 +139,27 @@ def render(
         flow_forward, flow_backward float32 [F, 2, H, W]. Frames of all scenes one after another.
     """
     on_cpu = torch.device(device).type == "cpu"
-    chunk = chunk or (1 if on_cpu else 64)
+    chunk = chunk or (1 if on_cpu else 128)
     packed = pack(scenes, device)
-    windowed = on_cpu if windowed is None else windowed
-    _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk, windowed)
+    tiled = not on_cpu if tiled is None else tiled
+    _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk, tiled)
     out: dict[str, Tensor] = {}
     for start in range(0, len(packed), chunk):
         part = packed.pick(slice(start, start + chunk))
-        for key, value in _render_part(part, bank, windowed, flow).items():
+        for key, value in _render_part(part, bank, tiled, flow).items():
             if key not in out:
                 out[key] = torch.empty((len(packed), *value.shape[1:]), dtype=value.dtype, device=value.device)
             out[key][start : start + len(part)] = value
     return out
 
 
-def _meter(packed: Packed, lengths: list[int], bank: TextureBank, chunk: int, windowed: bool) -> None:
+def _meter(packed: Packed, lengths: list[int], bank: TextureBank, chunk: int, tiled: bool) -> None:
     """Multiply every clip's gain by what a coarse look at its first frame asks for."""
     first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     gains = []
     for start in range(0, len(first), chunk):
         frames = torch.from_numpy(first[start : start + chunk])
-        linear, _, _, sky = _light(_coarse(packed.pick(frames)), bank, windowed)
+        linear, _, _, sky = _light(_coarse(packed.pick(frames)), bank, tiled)
         gains.append(metered_gain(linear, sky))
     packed.frame["gain"] *= torch.cat(gains).repeat_interleave(torch.tensor(lengths, device=gains[0].device), 0)
 
@@ -243,21 +186,20 @@ def _scale_windows(windows: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _light(
-    packed: Packed, bank: TextureBank, windowed: bool
+    packed: Packed, bank: TextureBank, tiled: bool
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
     """Linear light [3, F, H, W], surface points X, Y, Z [F, H, W] (the ray for the sky), slots and sky mask."""
     x, y = rays(packed)
-    with np.errstate(all="ignore"):  # a miss is a NaN on purpose
-        z, slot = first_hit(packed, x, y, windowed)
-        sky = slot == packed.slots
-        z = z.masked_fill(sky, 1.0)  # the sky is looked up, and flows, by direction
-        points = (x * z, y * z, z)
-        dark = in_shadow(packed, points, windowed)
+    z, slot = first_hit(packed, x, y, tiled)
+    sky = slot == packed.slots
+    z = z.masked_fill(sky, 1.0)  # the sky is looked up, and flows, by direction
+    points = (x * z, y * z, z)
+    dark = in_shadow(packed, points, tiled)
     return shade(packed, bank, x, y, z, slot, sky, dark), points, slot, sky
 
 
-def _render_part(packed: Packed, bank: TextureBank, windowed: bool, flow: bool) -> dict[str, Tensor]:
-    linear, points, slot, sky = _light(packed, bank, windowed)
+def _render_part(packed: Packed, bank: TextureBank, tiled: bool, flow: bool) -> dict[str, Tensor]:
+    linear, points, slot, sky = _light(packed, bank, tiled)
     out = truth_of(packed, points, slot, sky, flow)
     motion = None
     if packed.shutter_open.any():

@@ -11,10 +11,15 @@ Choices
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from openmore.data.synthetic.motion import pose, rotation
+
+if TYPE_CHECKING:
+    from openmore.data.synthetic.tables import Tables
 
 Random = np.random.Generator
 BOX, ELLIPSOID, CYLINDER, HULL = range(4)
@@ -88,6 +93,13 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.moving = moving_primitives(self.world_from_unit)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The renderer's numbers; once computed they travel with the scene."""
+        from openmore.data.synthetic.tables import tables
+
+        return tables(self)
 
 
 def moving_primitives(world_from_unit: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Choices
 - A ray is (x, y, 1) in camera axes with x = (u - cx) / fx: the ray parameter IS the depth z.
 - In unit axes the ray of a primitive is `o + z M (x, y, 1)`; M and o are `unit_from_cam`.
 - Constants that a kernel would otherwise compute per frame (o . o - 1, o^T M, ...) are computed here, once, so that
-  the windowed and the whole-frame renderer see the same bits.
+  every way of casting rays sees the same numbers.
 - Windows bound what a primitive, or its shadow, can cover on the screen: they skip work and never change a result.
 """
 
