@@ -6,7 +6,7 @@ import pytest
 from openmore.errors import ConfigError
 from openmore.flow.base import FlowResult
 from openmore.masks.clip import Geometry
-from openmore.masks.ego import GeometricEgo, ParametricEgo, matches
+from openmore.masks.ego import BestEgo, GeometricEgo, ParametricEgo, explained, matches
 
 SHAPE = (60, 80)
 K = np.array([[80.0, 0, 40], [0, 80.0, 30], [0, 0, 1]])
@@ -68,6 +68,17 @@ def test_parallax_falls_back_to_epipolar_lines() -> None:
     residual = np.linalg.norm(flow - ego.flow, axis=0)
     assert ego.model == "epipolar"
     assert np.median(residual[20:40, 30:50]) > 2 and np.median(residual[45:]) < 0.2
+
+
+def test_estimated_geometry_is_believed_only_where_it_explains_the_flow() -> None:
+    depth = np.random.default_rng(0).uniform(1, 6, SHAPE)
+    true = GeometricEgo(geometry(np.stack((depth, depth)), (0.2, 0, 0.1)))
+    flow = perfect(true(0, 1, None).flow)
+    assert explained(flow, true(0, 1, None)) > 0.4  # the rest is hidden behind random depth
+    assert BestEgo(true)(0, 1, flow).model == "geometry"
+    wrong = GeometricEgo(geometry(np.stack((depth, depth)), (-0.2, 0.3, 0)))
+    assert BestEgo(wrong)(0, 1, flow).model == "epipolar"
+    assert BestEgo(wrong)(0, 1, perfect(zoom(SHAPE, 0.05))).model == "homography"
 
 
 def test_nothing_reliable_gives_no_answer() -> None:

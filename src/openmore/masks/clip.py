@@ -25,6 +25,7 @@ class Geometry:
     K: np.ndarray  # [S, 3, 3] float64, pixels
     world_from_cam: np.ndarray  # [S, 4, 4] float64
     source: str  # where it comes from, for the report
+    estimated: bool = False  # by a network: the pipeline compares it with the picture before it believes it
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def clip_from_frames(frames: Sequence[FramePrediction], name: str, source: str) 
         np.stack([frame.K_model for frame in frames]),
         np.stack([frame.camera.world_from_cam for frame in frames]),
         source,
+        estimated=True,
     )
     motion = [frame.motion for frame in frames]
     stacked = None if any(m is None for m in motion) else np.stack(motion)  # type: ignore[arg-type]

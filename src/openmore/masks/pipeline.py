@@ -3,7 +3,8 @@
 Choices
 - Each frame is compared with its neighbours at `offsets`; per pixel a majority of the comparisons that can tell decides
   the residual, then the rule labels whole regions. `PAPER` compares with the next frame only.
-- Ego flow comes from the clip's geometry when it has some, and is fitted to the flow itself otherwise.
+- Ego flow comes from the clip's geometry when it has some, and is fitted to the flow itself otherwise; geometry that a
+  network estimated competes with the fit.
 - Everything the paper does not have (stabilising, colours as witness, vote, refinement) can be switched off.
 - Frames are finished in order and only neighbouring flow is kept: labels, regions and residuals are what stays.
 """
@@ -20,7 +21,7 @@ from openmore.errors import ConfigError, InputError
 from openmore.flow import FlowEstimator, FlowResult, get_flow
 from openmore.masks.clip import MaskClip
 from openmore.masks.decision import Rule, decide, floor_of, measure, paint
-from openmore.masks.ego import Ego, EgoModel, GeometricEgo, ParametricEgo
+from openmore.masks.ego import BestEgo, Ego, EgoModel, GeometricEgo, ParametricEgo
 from openmore.masks.evidence import Evidence, ask_the_picture, combine, noise_of, plain, stabilised
 from openmore.masks.refine import from_probability, get_refiner
 from openmore.masks.report import Case, MaskReport, agreement
@@ -232,12 +233,13 @@ def choose_ego(clip: MaskClip, name: EgoName) -> EgoModel:
         raise InputError(f"{clip.name} has no depth and cameras: reconstruct it first, or use --ego picture")
     if name == "picture" or clip.geometry is None:
         return ParametricEgo()
-    return GeometricEgo(clip.geometry)
+    exact = name == "geometry" or not clip.geometry.estimated
+    return GeometricEgo(clip.geometry) if exact else BestEgo(GeometricEgo(clip.geometry))
 
 
 def describe(judge: Judge) -> dict[str, object]:
     """The settings as the report keeps them."""
-    geometry = None if judge.ego.needs_flow else judge.clip.geometry
+    geometry = None if isinstance(judge.ego, ParametricEgo) else judge.clip.geometry
     source = "fitted to the picture" if geometry is None else geometry.source
     return {
         **asdict(judge.options), "flow": judge.flow.name, "segments": judge.segmenter.name, "ego_source": source,
