@@ -56,13 +56,14 @@ def position_grid(
     quarter = channels // 4
     frequency = 100.0 ** -(torch.arange(quarter, dtype=torch.float64, device=device) / quarter)
 
-    def wave(x: Tensor) -> Tensor:  # [n] -> [2 * quarter, n]
-        angle = frequency[:, None] * x
-        return torch.cat((angle.sin(), angle.cos()))
+    def wave(x: Tensor) -> Tensor:  # [n] -> [n, 2 * quarter]
+        angle = x[:, None] * frequency
+        return torch.cat((angle.sin(), angle.cos()), -1)
 
-    columns = wave(u)[:, None, :].expand(-1, height, -1)
-    rows = wave(v)[:, :, None].expand(-1, -1, width)
-    return 0.1 * torch.cat((columns, rows)).float()
+    columns = wave(u)[None].expand(height, -1, -1)
+    rows = wave(v)[:, None].expand(-1, width, -1)
+    # Channels last in memory, like the tokens it is added to.
+    return (0.1 * torch.cat((columns, rows), -1).float()).permute(2, 0, 1)
 
 
 class ResidualConvUnit(nn.Module):
@@ -105,7 +106,7 @@ class Scratch(nn.Module):
         self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
         hidden = 32
         self.output_conv2 = nn.Sequential(
-            nn.Conv2d(features // 2, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, out, 1)
+            nn.Conv2d(features // 2, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, out, 1)
         )
 
     def fuse(self, stages: list[Tensor]) -> Tensor:
