@@ -84,3 +84,12 @@ def test_what_cannot_work_is_one_line_and_leaves_nothing(
     with pytest.raises(InputError, match=words) as error:
         run(folder, "-o", tmp_path / "out", "--segments", "residual", *args)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+def test_only_masks_are_ever_overwritten(folder: Path, tmp_path: Path) -> None:
+    run(folder, "-o", tmp_path / "out", *FAST)
+    with pytest.raises(InputError, match="exists already"):
+        run(folder, "-o", tmp_path / "out", *FAST)
+    run(folder, "-o", tmp_path / "out", "--overwrite", *FAST)
+    with pytest.raises(InputError, match="something else"):
+        run(folder, "-o", folder, "--overwrite", *FAST)

@@ -56,7 +56,6 @@ def masks(
 ) -> None:
     """Write moving-object masks (0 static, 1 moving, 255 unknown), a report with every reason, and an overlay video."""
     from openmore.cli.progress import progress_bar
-    from openmore.cli.reconstruct import require_free
     from openmore.io.atomic import atomic_folder
     from openmore.masks.pipeline import extract_masks, refine_head
     from openmore.masks.write import write_result
@@ -74,6 +73,14 @@ def masks(
         if remove:
             write_static(folder / "static.ply", clip, result)
     summarise(clip, result, out)
+
+
+def require_free(out: Path, overwrite: bool) -> None:
+    """Fail before the work: OUT must be free, or masks that may be replaced."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
+    if out.exists() and not (out / "report.json").is_file():
+        raise InputError(f"{out} holds something else than masks: --overwrite will not replace it")
 
 
 def mask_options(
@@ -103,29 +110,23 @@ def load_clip(
 ) -> tuple[MaskClip, Shape]:
     """The clip at working resolution and (H, W) of the source's frames."""
     from openmore.masks.clip import fit_clip
+    from openmore.masks.sources import from_dataset, from_pictures, from_scene, is_scene
 
     if (source is None) == (scene is None):
         raise InputError("give a SOURCE or --from-reconstruction SCENE, one of the two")
-    if scene is None and source is not None and (Path(source) / "scene.json").is_file():
+    if scene is None and source is not None and is_scene(source):
         scene = Path(source)
     if scene is not None:
         clip, shape = from_scene(scene)
     elif dataset is not None:
-        clip, shape = from_dataset(dataset, str(source), sequence, sampling)
+        if sampling["fps"] is not None:
+            raise InputError("--fps does not apply to data sets: use --stride")
+        clip, shape = from_dataset(dataset, str(source), sequence, sampling["stride"], sampling["max_frames"])
     elif weights is not None:
         clip, shape = from_weights(str(source), weights, sampling)
     else:
-        clip, shape = from_pictures(str(source), sampling)
+        clip, shape = from_pictures(str(source), **sampling)
     return fit_clip(clip, long_side), shape
-
-
-def from_scene(scene: Path) -> tuple[MaskClip, Shape]:
-    """A scene folder's own cameras and depth."""
-    from openmore.io.scene import read_scene
-    from openmore.masks.clip import clip_from_frames
-
-    recon = read_scene(scene)
-    return clip_from_frames(list(recon.frames), scene.name, f"reconstruction {scene.name}"), recon.info.original_shape
 
 
 def from_weights(source: str, weights: str, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
@@ -136,32 +137,6 @@ def from_weights(source: str, weights: str, sampling: dict[str, Any]) -> tuple[M
     recon = reconstruct(source, weights, **sampling)
     clip = clip_from_frames(list(recon.frames), Path(source).stem, f"reconstruction with {weights}")
     return clip, recon.info.original_shape
-
-
-def from_dataset(name: str, root: str, sequence: str | None, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
-    """Posed data with depth."""
-    from openmore.data.datasets.registry import open_dataset
-    from openmore.masks.clip import clip_from_sample
-
-    if sampling["fps"] is not None:
-        raise InputError("--fps does not apply to data sets: use --stride")
-    data = open_dataset(name, root)
-    names = data.names()
-    if sequence is None and len(names) != 1:
-        raise InputError(f"{root} has {len(names)} sequences: choose one with --sequence, for example {names[0]}")
-    sequence = sequence or names[0]
-    ids = data.frame_ids(sequence)[:: sampling["stride"]][: sampling["max_frames"]]
-    sample = data.load(sequence, ids)
-    return clip_from_sample(sample), sample.shape
-
-
-def from_pictures(source: str, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
-    """Pictures alone: ego flow will be fitted to the flow."""
-    from openmore.io.frames import frames
-    from openmore.masks.clip import clip_from_pictures
-
-    images = [frame.image for frame in frames(source, **sampling)]
-    return clip_from_pictures(images, Path(source).stem or source), images[0].shape[:2]
 
 
 def write_static(path: Path, clip: MaskClip, result: MaskResult) -> None:
