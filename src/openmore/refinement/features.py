@@ -23,15 +23,19 @@ class Keypoints:
     """Key points of one frame."""
 
     uv: np.ndarray  # [N, 2] float32, pixels, integer = pixel centre
-    descriptors: np.ndarray  # [N, 128] uint8
+    descriptors: np.ndarray  # [M <= N, 128] uint8, of the first M points; the others were carried here by flow
 
     def __len__(self) -> int:
         return len(self.uv)
 
     def unit(self) -> np.ndarray:
-        """RootSIFT vectors [N, 128] float32 of unit length."""
+        """RootSIFT vectors [M, 128] float32 of unit length."""
         raw = self.descriptors.astype(np.float32)
         return np.sqrt(raw / np.maximum(raw.sum(1, keepdims=True), 1.0))
+
+    def with_points(self, uv: np.ndarray) -> Keypoints:
+        """These key points and more of them [K, 2] without descriptors."""
+        return Keypoints(np.concatenate((self.uv, uv.astype(np.float32))), self.descriptors)
 
     @staticmethod
     def none() -> Keypoints:

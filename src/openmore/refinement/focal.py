@@ -19,6 +19,7 @@ from openmore.refinement.twoview import ROTATION_PX, Pair, bearings, fit_rotatio
 
 FIELDS_OF_VIEW = np.radians(np.linspace(25, 120, 96))  # of the longer side
 PULL = 0.005  # cost of being a factor e away from the guess
+PLANAR = 0.92  # share of matches on one plane above which a fundamental matrix is arbitrary and gets no vote
 ROTATION_PAIRS = 12
 
 
@@ -30,10 +31,11 @@ def intrinsics(focal: float, aspect: float, center: np.ndarray) -> np.ndarray:
 def focal_from_pairs(pairs: Sequence[Pair], K_guess: np.ndarray, long_side: int) -> float:
     """Focal length along x in pixels that suits the fundamental matrices best, near the guess when they do not care."""
     guess, aspect, center = K_guess[0, 0], K_guess[1, 1] / K_guess[0, 0], K_guess[:2, 2]
-    if not pairs:
+    moved = [pair for pair in pairs if pair.F is not None and pair.plane_share < PLANAR]
+    if not moved:
         return float(guess)
-    F = np.stack([pair.F for pair in pairs])
-    votes = np.array([len(pair.index) for pair in pairs], float)
+    F = np.stack([np.asarray(pair.F) for pair in moved])
+    votes = np.array([len(pair.index) for pair in moved], float)
     focals = candidates(guess, long_side)
     cost = []
     for focal in focals:
@@ -51,7 +53,7 @@ def focal_from_rotations(
     guess, aspect, center = K_guess[0, 0], K_guess[1, 1] / K_guess[0, 0], K_guess[:2, 2]
     # Wide steps tell most: a focal error shows at second order in the angle.
     chosen = sorted(pairs, key=lambda p: -abs(p.b - p.a) * np.sqrt(len(p.index)))[:ROTATION_PAIRS]
-    focals = candidates(guess, long_side)
+    focals = candidates(guess, long_side)[::4]
     cost = []
     for focal in focals:
         K = intrinsics(focal, aspect, center)
@@ -65,7 +67,7 @@ def focal_from_rotations(
 
 def candidates(guess: float, long_side: int) -> np.ndarray:
     """The focal lengths tried, pixels; the guess is one of them."""
-    return np.r_[long_side / 2 / np.tan(FIELDS_OF_VIEW / 2), guess]
+    return np.r_[guess, long_side / 2 / np.tan(FIELDS_OF_VIEW / 2)]
 
 
 def matched_rays(pair: Pair, keypoints: Sequence[Keypoints], K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

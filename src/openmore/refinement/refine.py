@@ -21,10 +21,11 @@ from openmore.refinement.bundle import Observations
 from openmore.refinement.camera_motion import find_shots
 from openmore.refinement.gaps import fill
 from openmore.refinement.options import RefineOptions
+from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, state_of, world_from_cam
-from openmore.refinement.survey import ImageSource, Prior, Survey, survey
+from openmore.refinement.survey import ImageSource, Survey, survey
 from openmore.refinement.warnings import describe_shot, describe_survey
 
 Arrays = Sequence[np.ndarray] | Callable[[int], np.ndarray]

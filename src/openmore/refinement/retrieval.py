@@ -57,8 +57,8 @@ def _vocabulary(keypoints: Sequence[Keypoints], seed: int) -> np.ndarray:
     some = max(1, TRAINING // max(1, len(keypoints)))
     parts = []
     for points in keypoints:
-        pick = rng.permutation(len(points))[:some]
-        parts.append(Keypoints(points.uv[pick], points.descriptors[pick]).unit())
+        pick = rng.permutation(len(points.descriptors))[:some]
+        parts.append(Keypoints(points.uv[: len(pick)], points.descriptors[pick]).unit())
     x = np.concatenate(parts)
     if len(x) <= WORDS:
         return np.zeros((1, 128), np.float32)
