@@ -51,19 +51,20 @@ def position_grid(
     height, width = size
     diagonal = (aspect**2 + 1) ** 0.5
     span_x, span_y = aspect / diagonal, 1 / diagonal
-    u = torch.linspace(-1, 1, width, dtype=torch.float64, device=device) * (span_x * (width - 1) / width)
-    v = torch.linspace(-1, 1, height, dtype=torch.float64, device=device) * (span_y * (height - 1) / height)
+    # On the CPU: not every device knows float64.
+    u = torch.linspace(-1, 1, width, dtype=torch.float64) * (span_x * (width - 1) / width)
+    v = torch.linspace(-1, 1, height, dtype=torch.float64) * (span_y * (height - 1) / height)
     quarter = channels // 4
-    frequency = 100.0 ** -(torch.arange(quarter, dtype=torch.float64, device=device) / quarter)
+    frequency = 100.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
 
     def wave(x: Tensor) -> Tensor:  # [n] -> [n, 2 * quarter]
         angle = x[:, None] * frequency
-        return torch.cat((angle.sin(), angle.cos()), -1)
+        return 0.1 * torch.cat((angle.sin(), angle.cos()), -1).float().to(device)
 
     columns = wave(u)[None].expand(height, -1, -1)
     rows = wave(v)[:, None].expand(-1, width, -1)
     # Channels last in memory, like the tokens it is added to.
-    return (0.1 * torch.cat((columns, rows), -1).float()).permute(2, 0, 1)
+    return torch.cat((columns, rows), -1).permute(2, 0, 1)
 
 
 class ResidualConvUnit(nn.Module):

@@ -79,7 +79,8 @@ def gflop_of_frame(config: ModelConfig, shape: tuple[int, int], visible_frames: 
 def available_bytes(device: torch.device) -> int:
     """Memory that can still be had on a device, container limits included."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free, but not given back
+        return torch.cuda.mem_get_info(device)[0] + kept
     free = _meminfo_available() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _container_headroom()
     return free if limit is None else min(free, limit)

@@ -31,7 +31,7 @@ def decode_cameras(codes: Tensor, sizing: Sizing, world_from_first: Tensor | Non
 
     `world_from_first` [4, 4] is the raw pose of frame 0 (`raw_world_from_cam`); default: the first code given.
     """
-    cam_from_world, K = decode_pose(codes.double().cpu(), sizing.model_shape)
+    cam_from_world, K = decode_pose(codes.cpu().double(), sizing.model_shape)
     raw = invert(cam_from_world)
     origin = raw[0] if world_from_first is None else world_from_first
     height, width = sizing.original_shape
@@ -43,7 +43,7 @@ def decode_cameras(codes: Tensor, sizing: Sizing, world_from_first: Tensor | Non
 
 def raw_world_from_cam(code: Tensor) -> Tensor:
     """[9] -> [4, 4] float64: the camera in the network's own world, before frame 0 is made the origin."""
-    return invert(decode_pose(code.double().cpu(), (1, 1))[0])
+    return invert(decode_pose(code.cpu().double(), (1, 1))[0])
 
 
 def to_predictions(

@@ -39,7 +39,8 @@ class StepGraph:
                     step(self._images)
             torch.cuda.current_stream().wait_stream(beside)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # Other threads may go on using the device: a second session, for instance.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._output = step(self._images)
 
     def __call__(self, images: Tensor) -> RawOutput:
