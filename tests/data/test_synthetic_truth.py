@@ -142,6 +142,18 @@ def test_the_same_seed_gives_the_same_bytes_alone_and_in_a_batch() -> None:
     assert make_clip(4, 3, SHAPE).images.tobytes() != sample.images.tobytes()
 
 
+def test_bytes_do_not_depend_on_the_number_of_threads() -> None:
+    threads = torch.get_num_threads()
+    made = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        made.append(make_clip(6, 5, (168, 224)))
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(threads)
+    for key, value in made[0].arrays().items():
+        assert value.tobytes() == getattr(made[1], key).tobytes(), key
+
+
 def test_windows_tiles_and_chunks_never_change_what_is_seen() -> None:
     scenes = [describe(seed, Recipe(frames=2, shape=SHAPE)) for seed in range(5)]
     bank = procedural_bank()

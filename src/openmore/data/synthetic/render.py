@@ -9,6 +9,9 @@ Choices
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,17 +143,41 @@ def render(
     """
     on_cpu = torch.device(device).type == "cpu"
     chunk = chunk or (1 if on_cpu else 128)
-    packed = pack(scenes, device)
     tiled = not on_cpu if tiled is None else tiled
-    _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk, tiled)
-    out: dict[str, Tensor] = {}
-    for start in range(0, len(packed), chunk):
-        part = packed.pick(slice(start, start + chunk))
-        for key, value in _render_part(part, bank, tiled, flow).items():
-            if key not in out:
-                out[key] = torch.empty((len(packed), *value.shape[1:]), dtype=value.dtype, device=value.device)
-            out[key][start : start + len(part)] = value
+    packed = pack(scenes, device)
+    with _one_thread_per_frame(on_cpu) as share_out:
+        _meter(packed, [len(scene.times_s) for scene in scenes], bank, chunk, tiled)
+        out: dict[str, Tensor] = {}
+
+        def work(start: int) -> None:
+            part = packed.pick(slice(start, start + chunk))
+            for key, value in _render_part(part, bank, tiled, flow).items():
+                if key not in out:
+                    out[key] = torch.empty((len(packed), *value.shape[1:]), dtype=value.dtype, device=value.device)
+                out[key][start : start + len(part)] = value
+
+        work(0)  # alone: it makes the arrays
+        list(share_out(work, range(chunk, len(packed), chunk)))
     return out
+
+
+@contextmanager
+def _one_thread_per_frame(on_cpu: bool) -> Iterator[Callable[[Callable[[int], None], Iterable[int]], Iterable[None]]]:
+    """Yields a `map` that shares its calls out among as many threads as torch has for the CPU.
+
+    Frames, not operations, go to threads: a frame's arrays are too small to split, and threads that wait for each
+    other inside every operation come to a crawl on a busy machine.
+    """
+    threads = torch.get_num_threads()
+    if not on_cpu or threads == 1:
+        yield map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _meter(packed: Packed, lengths: list[int], bank: TextureBank, chunk: int, tiled: bool) -> None:
