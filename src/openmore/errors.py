@@ -42,4 +42,8 @@ class MissingExtra(OpenMoReError):
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'openmore[{extra}]'")
-        self.package, self.extra = package, extra
+        self.package, self.extra, self.purpose = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        """Survive the way from a worker process."""
+        return type(self), (self.package, self.extra, self.purpose)

@@ -71,7 +71,7 @@ def test_progress_is_reported(scene: Reconstruction, tmp_path: Path) -> None:
     assert seen[-1] == ("points", 4, 4)
 
 
-@pytest.mark.parametrize(("suffix", "module", "extra"), [("usdc", "pxr.Usd", "usd"), ("rrd", "rerun", "rerun")])
+@pytest.mark.parametrize(("suffix", "module", "extra"), [("usdc", "pxr.Usd", "export"), ("rrd", "rerun", "rerun")])
 def test_a_missing_extra_gives_the_pip_command(scene, tmp_path: Path, monkeypatch, suffix, module, extra) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=rf"pip install 'openmore\[{extra}\]'"):

@@ -1,0 +1,74 @@
+"""The tasks a job can run: factories that load what is heavy once and return a function for one item."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from openmore.errors import ConfigError
+from openmore.masks.decision import Rule
+from openmore.masks.pipeline import MaskOptions, extract_masks
+from openmore.scale.manifest import Item
+from openmore.scale.work import Runner
+
+_SAMPLING = ("fps", "stride", "start", "end", "max_frames")
+
+
+def masks(long_side: int = 640, explain: bool = False, rule: str = "floor", **options: Any) -> Runner:
+    """Motion masks of videos, picture folders and scene folders; `options` as in MaskOptions, plus frame sampling.
+
+    An item's own options replace the job's. Backends with weights are loaded once.
+    """
+    from openmore.flow import get_flow
+    from openmore.masks.clip import fit_clip
+    from openmore.masks.segments import get_segmenter
+    from openmore.masks.sources import from_pictures, from_scene, is_scene
+    from openmore.masks.write import write_result
+
+    sampling, rest = split(options)
+    chosen = MaskOptions(rule=Rule(rule), **_tuples(rest))  # type: ignore[arg-type]
+    flow, segmenter = get_flow(chosen.flow), get_segmenter(chosen.segments)
+
+    def run(item: Item, folder: Path) -> None:
+        own_sampling, own = split(item.options)
+        backends = {"flow": None if "flow" in own else flow, "segmenter": None if "segments" in own else segmenter}
+        if is_scene(item.source):
+            clip, shape = from_scene(Path(item.source))
+        else:
+            clip, shape = from_pictures(item.source, **{**sampling, **own_sampling})
+        clip = fit_clip(clip, long_side)
+        result = extract_masks(clip, replace(chosen, **_tuples(own)), **backends)
+        write_result(folder, clip, result, shape, explain=explain)
+
+    return run
+
+
+def reconstruct(weights: str = "small", device: str = "cpu", dtype: str = "auto", **options: Any) -> Runner:
+    """Scene folders; `options` as in `openmore.pipeline.Options`. The network is loaded once."""
+    from openmore.model.more import MoRe
+    from openmore.pipeline import reconstruct as reconstruct_clip
+
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+
+    def run(item: Item, folder: Path) -> None:
+        scene = reconstruct_clip(item.source, model, **{**options, **item.options})
+        folder.rmdir()  # the scene writer makes its own folder
+        scene.save(folder)
+
+    return run
+
+
+def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of frame sampling, and the others. Raises ConfigError for what is neither."""
+    known = (*_SAMPLING, *MaskOptions.__dataclass_fields__)
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ConfigError(f"option {unknown[0]!r} of the masks task is unknown: choose from {', '.join(known)}")
+    sampling = {name: value for name, value in options.items() if name in _SAMPLING}
+    return sampling, {name: value for name, value in options.items() if name not in _SAMPLING}
+
+
+def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

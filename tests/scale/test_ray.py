@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from openmore.errors import MissingExtra
+from openmore.scale import Task, read_failures, run_job
+from tests.scale.test_job import finished, items
+
+
+def test_without_ray_the_pip_line_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"openmore\[scale\]"):
+        run_job(items("ok"), tmp_path, Task("tests.scale.helpers:obedient"), executor="ray")
+
+
+@pytest.mark.slow
+def test_two_actors_with_a_corrupt_clip_and_a_crash(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    root = Path(__file__).parents[2]
+    ray.init(num_cpus=2, logging_level=40, runtime_env={"env_vars": {"PYTHONPATH": str(root)}})
+    try:
+        sources = ["ok", "corrupt", "ok", "kill", "ok", "ok", f"die-once:{tmp_path / 'once'}"]
+        job = Task("tests.scale.helpers:obedient")
+        summary = run_job(items(*sources), tmp_path / "out", job, executor="ray", workers=2)
+        assert finished(tmp_path / "out") == ["i0", "i2", "i4", "i5", "i6"]
+        assert sorted(summary.failed) == ["i1", "i3"]
+        reasons = {f["id"]: str(f["reason"]) for f in read_failures(tmp_path / "out")}
+        assert "damaged" in reasons["i1"] and "killed" in reasons["i3"]
+        again = run_job(items("ok", *sources[1:]), tmp_path / "out", job, executor="ray", workers=2)
+        assert again.skipped == 5 and sorted(again.failed) == ["i1", "i3"]
+    finally:
+        ray.shutdown()
