@@ -44,8 +44,7 @@ def test_scenes_stand_side_by_side(pair: SceneView) -> None:
 
 def test_the_shorter_scene_waits_at_its_end(pair: SceneView) -> None:
     pair.show(3)
-    wait_for(lambda: pair.stages[0].drawn == 3)
-    assert pair.stages[1].drawn == 1
+    wait_for(lambda: [stage.drawn for stage in pair.stages] == [3, 1])
     np.testing.assert_allclose(pair.stages[0]._nodes["camera"].position, pair.stages[0].cameras[3].center)
 
 
