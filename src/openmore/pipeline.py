@@ -22,6 +22,7 @@ import torch
 
 from openmore.errors import ConfigError, InputError
 from openmore.io.frames import Frame, frames
+from openmore.io.intrinsics import parse_intrinsics
 from openmore.io.selection import Position
 from openmore.io.sizing import Sizing
 from openmore.model.estimate import available_bytes, estimate_full, most_frames
@@ -56,11 +57,17 @@ class Options:
     # attention: cameras from the duplicate camera tokens. geometry: solved from matches, with the network's depth as a
     # prior. auto: geometry for the embedded weights, whose own cameras are weak, over a whole clip; else none.
     refine: Literal["auto", "none", "attention", "geometry"] = "auto"
+    # Known intrinsics: "fx,fy,cx,cy", a file, numbers or K [3, 3], in pixels of the source. Taken as true by geometry.
+    intrinsics: Any = None
 
     def __post_init__(self) -> None:
         for name, known in (("mode", ("full", "stream")), ("refine", ("auto", "none", "attention", "geometry"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        if self.intrinsics is not None:
+            self.intrinsics = parse_intrinsics(self.intrinsics)
+            if self.refine in ("none", "attention"):
+                raise ConfigError(f"intrinsics were given with refine {self.refine!r}: only geometry can use them")
 
     def memory(self) -> Policy | Budget:
         """The stream's memory. Raises ConfigError."""
@@ -108,7 +115,8 @@ def reconstruct(
     report: dict[str, Any] = {}
     if geometry and len(predictions) > 1:
         with clock.stage("refine"):
-            predictions, found = refine_predictions(predictions, working, progress)
+            known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
+            predictions, found = refine_predictions(predictions, working, progress, known)
         warnings, report = [*warnings, *found.warnings], {"refinement": found.as_dict()}
     if skipped:
         warnings.append(f"{len(skipped)} damaged frame(s) skipped")
@@ -120,7 +128,8 @@ def reconstruct(
 def wants_geometry(options: Options, model: MoRe) -> bool:
     """Whether cameras are to be solved from matches (docs/refinement.md)."""
     if options.refine == "auto":
-        return options.mode == "full" and model.provenance.get("name") == "small"
+        small = options.mode == "full" and model.provenance.get("name") == "small"
+        return small or options.intrinsics is not None
     return options.refine == "geometry"
 
 
@@ -154,6 +163,8 @@ def sized_frames(
         max_frames=options.max_frames,
         on_skip=on_skip,
     ):
+        if sizing is None and options.intrinsics is not None:
+            options.intrinsics.K_for(frame.original_shape)  # nonsense is refused before the network runs
         sizing = sizing or Sizing.fit(frame.original_shape, long_side, model.config.patch_size)
         if working is not None:
             working.append(working_picture(frame.image))

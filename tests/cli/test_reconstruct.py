@@ -173,3 +173,27 @@ def test_too_many_frames_say_what_would_fit(folder: Path, monkeypatch: pytest.Mo
 def test_debug_shows_the_traceback(openmore: Callable, tmp_path: Path) -> None:
     ran = openmore("--debug", "reconstruct", tmp_path / "missing", "-o", tmp_path / "out", *TINY)
     assert ran.code == 2 and "Traceback" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--intrinsics", "100,100"), "2 numbers"),
+        (("--intrinsics", "100,100,900,50"), "128x96"),
+        (("--intrinsics", "100,100,64,48", "--refine", "none"), "only geometry"),
+    ],
+)
+def test_intrinsics_that_cannot_be_used_are_a_usage_error(
+    openmore: Callable, folder: Path, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, *options)
+    assert ran.code == 2 and says in ran.message and not (tmp_path / "s").exists()
+
+
+def test_given_intrinsics_are_kept(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, "--intrinsics", "100,101,63,47")
+    assert ran.code == 0
+    K = np.array([[100.0, 0, 63], [0, 101, 47], [0, 0, 1]])
+    scene = Reconstruction.load(tmp_path / "s")
+    np.testing.assert_allclose(scene.K, np.tile(K, (4, 1, 1)), atol=1e-9)
+    assert scene.info.extra["refinement"]["focal_free"] is False

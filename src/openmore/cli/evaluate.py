@@ -16,6 +16,7 @@ import typer
 from openmore.cli.evaluate_run import (
     Device,
     Dtype,
+    KnownK,
     LongSide,
     Mode,
     Out,
@@ -128,6 +129,7 @@ def synthetic(
     weights: Weights = "small",
     mode: Mode = "full",
     refine: Refine = "none",
+    known_k: KnownK = False,
     count: Annotated[int, typer.Option(help="Number of clips.")] = 20,
     frames: Annotated[int, typer.Option(help="Frames per clip.")] = 16,
     out: Out = Path("evaluation"),
@@ -139,7 +141,7 @@ def synthetic(
     from openmore.evaluation.baselines import BASELINES
     from openmore.evaluation.protocols.synthetic import Synthetic
 
-    methods = [network(weights, mode, refine, device, dtype, None), *(make() for make in BASELINES)]
+    methods = [network(weights, mode, refine, device, dtype, None, known_k), *(make() for make in BASELINES)]
     run_and_report(Synthetic(count=count, frames=frames), methods, Path(), out / "synthetic", strict, None)
 
 
@@ -149,6 +151,7 @@ def clips(
     weights: Annotated[list[str] | None, typer.Option(help="One or more; 'none' for baselines only.")] = None,
     mode: Annotated[list[str] | None, typer.Option(help="One or more of full, stream, stream-windowN.")] = None,
     refine: Refine = "none",
+    known_k: KnownK = False,
     max_frames: Annotated[int | None, typer.Option(help="Only the first frames of every clip.")] = None,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Methods without a network.")] = True,
     out: Out = Path("evaluation"),
@@ -163,7 +166,7 @@ def clips(
 
     named = [w for w in weights or ["small"] if w != "none"]
     methods: list[Predictor] = [
-        network(w, m, refine, device, dtype, long_side) for w in named for m in mode or ["full"]
+        network(w, m, refine, device, dtype, long_side, known_k) for w in named for m in mode or ["full"]
     ]
     methods += [make() for make in BASELINES] if baselines else []
     if not methods:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Weights = Annotated[str, typer.Option(help="Name, file, folder, hf:owner/name or untrained:PRESET.")]
 Mode = Annotated[str, typer.Option(help="full, stream, or stream-windowN (N past frames, e.g. stream-window5).")]
-Refine = Annotated[str, typer.Option(help="Camera refinement: none, or attention (duplicate camera tokens).")]
+Refine = Annotated[
+    str, typer.Option(help="Cameras: none, attention (duplicate camera tokens) or geometry (solved from matches).")
+]
+KnownK = Annotated[bool, typer.Option("--known-K", help="Give geometric refinement the clips' true intrinsics.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of results; an existing one is resumed.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
@@ -26,12 +29,14 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first failur
 Shard = Annotated[str | None, typer.Option(help="i/n: only every n-th sequence, from i. Default: torchrun's rank.")]
 
 
-def network(weights: str, mode: str, refine: str, device: str, dtype: str, long_side: int | None) -> Predictor:
+def network(
+    weights: str, mode: str, refine: str, device: str, dtype: str, long_side: int | None, known_K: bool = False
+) -> Predictor:
     """The network under test."""
     from openmore.evaluation.network import Network
 
     options: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
-    return Network(weights, mode, refine=refine, device=device, dtype=dtype, **options)
+    return Network(weights, mode, refine=refine, known_K=known_K, device=device, dtype=dtype, **options)
 
 
 def run_and_report(

@@ -37,6 +37,9 @@ def reconstruct(
     refine: Annotated[
         str, typer.Option(help="auto, none, attention (duplicate camera tokens) or geometry (solved from matches).")
     ] = "auto",
+    intrinsics: Annotated[
+        str | None, typer.Option(help="Known lens: fx,fy,cx,cy in source pixels, or a file with that row.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
@@ -61,6 +64,7 @@ def reconstruct(
         "anchors": anchors,
         "budget_mb": budget_mb,
         "refine": refine,
+        "intrinsics": intrinsics,
     }
     model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
     announce(source, model, Options(**options))

@@ -56,16 +56,18 @@ class ConstantVelocity:
 
 
 class TwoView:
-    """Essential-matrix odometry with OpenCV, given the true intrinsics where they are known."""
+    """Essential-matrix odometry with OpenCV, given the true intrinsics where they are known, unless told not to."""
 
-    name = "two-view SIFT"
+    def __init__(self, known_K: bool = True):
+        self.known_K = known_K
+        self.name = "two-view SIFT" if known_K else "two-view SIFT without K"
 
     def describe(self) -> dict[str, Any]:
         return {"baseline": self.name, "ransac_px": RANSAC_PX, "min_matches": MIN_MATCHES}
 
     def predict(self, clip: Clip) -> Prediction:
         begun = time.perf_counter()
-        K = clip.K if clip.K is not None else assumed_K(clip)
+        K = clip.K if self.known_K and clip.K is not None else assumed_K(clip)
         chain = Chain()
         previous = features_of(clip.images[0])
         for i in range(1, len(clip.images)):

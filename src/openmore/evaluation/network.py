@@ -1,7 +1,7 @@
 """Our network as a method under test: `openmore.reconstruct` behind the Predictor interface.
 
 Choices
-- The network gets pictures only: no intrinsics, no scale, no time stamps.
+- The network gets pictures only: no scale, no time stamps, and intrinsics only when `known_K` says so.
 - "full" sees all frames at once; "stream" gets them in order and remembers all of them (the published streaming
   rows); "stream-windowN" keeps N past frames and the anchor. `refine` is the pipeline's.
 - Depth stays at model resolution, intrinsics are those of the original pictures.
@@ -28,12 +28,15 @@ class Network:
         mode: str = "full",
         *,
         refine: str = "none",
+        known_K: bool = False,
         label: str | None = None,
         device: str = "cpu",
         dtype: str = "auto",
         **options: Any,
     ):
-        """`label`: what tables call it. `options`: further fields of openmore.pipeline.Options.
+        """`known_K`: geometric refinement is given the true intrinsics of clips that have them.
+
+        `label`: what tables call it. `options`: further fields of openmore.pipeline.Options.
 
         Raises CheckpointError or ConfigError.
         """
@@ -42,19 +45,23 @@ class Network:
 
         self.options = {**parse_mode(mode), "refine": refine, **options}
         Options(**self.options).memory()  # a mistake in the options should not wait for the weights
-        self.name = label or " ".join([weights, mode, *([f"+{refine}"] if refine != "none" else [])])
+        added = [f"+{refine}"] if refine != "none" else []
+        self.name = label or " ".join([weights, mode, *added, *(["+K"] if known_K else [])])
+        self.known_K = known_K
         self.mode, self.dtype = mode, dtype
         self.model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
 
     def describe(self) -> dict[str, Any]:
         provenance = {key: self.model.provenance.get(key) for key in ("name", "sha256")}
-        return {"weights": provenance, "mode": self.mode, "dtype": self.dtype, "options": self.options}
+        known = {"known_K": True} if self.known_K else {}
+        return {"weights": provenance, "mode": self.mode, "dtype": self.dtype, "options": self.options, **known}
 
     def predict(self, clip: Clip) -> Prediction:
         from openmore.pipeline import reconstruct
 
         begun = time.perf_counter()
-        scene = reconstruct(clip.images, self.model, **self.options)
+        known = {"intrinsics": clip.K[0]} if self.known_K and clip.K is not None else {}
+        scene = reconstruct(clip.images, self.model, **self.options, **known)
         seconds = time.perf_counter() - begun
         frames = list(scene.frames)
         motion = None if frames[0].motion is None else np.stack([f.motion for f in frames if f.motion is not None])

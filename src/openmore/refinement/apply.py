@@ -31,9 +31,15 @@ def working_picture(image: np.ndarray) -> np.ndarray:
 
 
 def refine_predictions(
-    predictions: Sequence[FramePrediction], pictures: Sequence[np.ndarray], progress: ProgressCallback = silent
+    predictions: Sequence[FramePrediction],
+    pictures: Sequence[np.ndarray],
+    progress: ProgressCallback = silent,
+    K: np.ndarray | None = None,
 ) -> tuple[list[FramePrediction], RefinementReport]:
-    """Predictions with refined cameras and depth in the same units, and the report. `pictures` as `working_picture`."""
+    """Predictions with refined cameras and depth in the same units, and the report.
+
+    `pictures` as `working_picture` makes them; `K` [3, 3], original pixels, is taken as true when given.
+    """
     camera = predictions[0].camera
     height, width = pictures[0].shape[:2]
     working_from_original = np.diag([width / camera.width, height / camera.height, 1.0])
@@ -42,17 +48,20 @@ def refine_predictions(
         pictures,
         np.stack([p.camera.world_from_cam for p in predictions]),
         working_from_original @ np.stack([p.camera.K for p in predictions]),
+        K=None if K is None else working_from_original @ K,
         depth=[p.depth for p in predictions],
         confidence=[p.confidence for p in predictions],
         motion=moving if len(moving) == len(predictions) else None,
         progress=progress,
     )
-    K = np.linalg.inv(working_from_original) @ result.K
+    solved_K = np.linalg.inv(working_from_original) @ result.K
     first_from_world = np.linalg.inv(result.world_from_cam[0])
     refined = []
     for i, p in enumerate(predictions):
         depth = np.maximum(result.depth_scale[i] * p.depth + result.depth_shift[i], 1e-6).astype(np.float32)
         pose = first_from_world @ result.world_from_cam[i]
         # The point head's cloud belongs to the network's own cameras: it does not follow them.
-        refined.append(replace(p, camera=replace(p.camera, world_from_cam=pose, K=K[i]), depth=depth, points=None))
+        refined.append(
+            replace(p, camera=replace(p.camera, world_from_cam=pose, K=solved_K[i]), depth=depth, points=None)
+        )
     return refined, result.report
