@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -158,12 +159,19 @@ class FrameDataset(ABC):
         places = [self._place(sequence, index, frame_id) for frame_id in frame_ids]
         if not places:
             raise DataError(f"{self.name}/{sequence}: no frames were asked for: give at least one frame id")
+        stack = Stack(f"{self.name}/{sequence}", [index.ids[place] for place in places])
+
+        def decode(s: int) -> None:
+            stack.put(s, self.read_pixels(sequence, index, places[s]))
+
+        decode(0)  # says the size, so that every other frame is written where it stays
         if self.threads > 1:
             with ThreadPoolExecutor(self.threads) as pool:
-                frames = list(pool.map(lambda i: self.read_pixels(sequence, index, i), places))
+                list(pool.map(decode, range(1, len(places))))
         else:
-            frames = [self.read_pixels(sequence, index, i) for i in places]
-        return self._stack(f"{self.name}/{sequence}", index, places, frames)
+            for s in range(1, len(places)):
+                decode(s)
+        return self._sample(stack, index, places)
 
     def _place(self, sequence: str, index: Index, frame_id: int) -> int:
         place = index.position(int(frame_id))
@@ -174,57 +182,81 @@ class FrameDataset(ABC):
             )
         return place
 
-    def _stack(self, name: str, index: Index, places: list[int], frames: list[Pixels]) -> Sample:
-        shapes = {frame.image.shape[:2] for frame in frames}
-        if len(shapes) > 1:
-            raise DataError(f"{name}: frames differ in size {sorted(shapes)}: take frames of one size")
+    def _sample(self, stack: Stack, index: Index, places: list[int]) -> Sample:
         neighbours = bool(np.all(np.diff(places) == 1))
-        depth = [clean_depth(f.depth, f.image.shape[:2], name, index.ids[i]) for f, i in zip(frames, places)]
-        forward, backward = (_stack_or_none(frames, key) if neighbours else None for key in _FLOWS)
+        forward, backward = (stack.arrays.get(key) if neighbours else None for key in _FLOWS)
         if forward is not None:
             forward[-1] = np.nan  # its target is not in the clip
         if backward is not None:
             backward[0] = np.nan
         return Sample(
-            images=np.stack([frame.image for frame in frames]),
-            depth=np.stack(depth),
+            images=stack.images,
+            depth=stack.depth,
             K=index.K[places],
             world_from_cam=index.world_from_cam[places],
             times_s=index.times_s[places].astype(np.float64),
-            name=name,
-            motion=_stack_or_none(frames, "motion"),
+            name=stack.name,
+            motion=stack.arrays.get("motion"),
             flow_forward=forward,
             flow_backward=backward,
-            instances=_stack_or_none(frames, "instances"),
-            sky=_stack_or_none(frames, "sky"),
-            indices=np.array([index.ids[i] for i in places], dtype=np.int64),
+            instances=stack.arrays.get("instances"),
+            sky=stack.arrays.get("sky"),
+            indices=np.array(stack.ids, dtype=np.int64),
             is_metric=self.is_metric,
             is_video=self.is_video and bool(np.all(np.diff(places) > 0)),
         ).check()
 
 
 _FLOWS = ("flow_forward", "flow_backward")
+# One frame may lack what its neighbours have (the last forward flow): unknown, in the words of each kind.
+_UNKNOWN: dict[str, float] = {"motion": 255, "instances": 0, "sky": 0, "flow_forward": np.nan, "flow_backward": np.nan}
 
 
-def _stack_or_none(frames: list[Pixels], key: str) -> np.ndarray | None:
-    values = [getattr(frame, key) for frame in frames]
-    if all(value is None for value in values):
-        return None
-    shape, dtype = next((value.shape, value.dtype) for value in values if value is not None)
-    # One frame may lack what its neighbours have (the last forward flow): unknown, in the words of each kind.
-    unknown = {"motion": 255, "flow_forward": np.nan, "flow_backward": np.nan}.get(key, 0)
-    return np.stack([np.full(shape, unknown, dtype) if value is None else value for value in values])
+class Stack:
+    """The frames of a clip, each written into the clip's arrays as soon as it is decoded.
+
+    Nothing is held twice, and the memory of one decoded frame serves the next: that is half the time of a clip.
+    """
+
+    def __init__(self, name: str, ids: list[int]):
+        self.name, self.ids = name, ids
+        self.arrays: dict[str, np.ndarray] = {}
+        self._lock = Lock()
+
+    def put(self, s: int, frame: Pixels) -> None:
+        """Write the frame at place `s`. Raises DataError when its size is not that of the first frame written."""
+        if not hasattr(self, "images"):
+            self.images = np.empty((len(self.ids), *frame.image.shape), np.uint8)
+            self.depth = np.empty((len(self.ids), *frame.image.shape[:2]), np.float32)
+        if frame.image.shape != self.images.shape[1:]:
+            sizes = sorted({frame.image.shape[:2], self.images.shape[1:3]})
+            raise DataError(f"{self.name}: frames differ in size {sizes}: take frames of one size")
+        self.images[s] = frame.image
+        clean_depth(frame.depth, self.depth[s], self.name, self.ids[s])
+        for key, unknown in _UNKNOWN.items():
+            if (value := getattr(frame, key)) is not None:
+                self._array(key, value, unknown)[s] = value
+
+    def _array(self, key: str, value: np.ndarray, unknown: float) -> np.ndarray:
+        with self._lock:
+            if key not in self.arrays:
+                self.arrays[key] = np.full((len(self.ids), *value.shape), unknown, value.dtype)
+            return self.arrays[key]
 
 
-def clean_depth(depth: np.ndarray | None, shape: tuple[int, int], name: str, frame_id: int) -> np.ndarray:
-    """Depth float32 [H, W] with 0 wherever it is unknown. Raises DataError when its shape is not the image's."""
+def clean_depth(depth: np.ndarray | None, out: np.ndarray, name: str, frame_id: int) -> None:
+    """Write depth into `out` [H, W] float32, 0 wherever it is unknown. Raises DataError when the shapes differ."""
     if depth is None:
-        return np.zeros(shape, np.float32)
-    if depth.shape != shape:
+        out[:] = 0
+        return
+    if depth.shape != out.shape:
         raise DataError(
-            f"{name}, frame {frame_id}: depth is {depth.shape} but the image is {shape}: files do not match"
+            f"{name}, frame {frame_id}: depth is {depth.shape} but the image is {out.shape}: files do not match"
         )
-    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+    out[:] = depth
+    unknown = ~((out > 0) & (out < np.inf))  # NaN is neither
+    if unknown.any():
+        out[unknown] = 0
 
 
 def identity_cameras(count: int) -> np.ndarray:

@@ -33,7 +33,8 @@ def read_rgb(path: Path) -> np.ndarray:
     """[H, W, 3] uint8 RGB."""
     import cv2
 
-    return cv2.cvtColor(_imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB)
+    image = _imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
 def read_raw(path: Path) -> np.ndarray:
@@ -70,7 +71,7 @@ def read_depth16(path: Path, per_unit: float) -> np.ndarray:
     raw = read_raw(path)
     if raw.ndim != 2 or raw.dtype != np.uint16:
         raise DataError(f"{path} is {raw.dtype} {list(raw.shape)}, expected 16-bit grey depth: is it another file?")
-    return raw.astype(np.float32) / np.float32(per_unit)
+    return np.divide(raw, np.float32(per_unit), dtype=np.float32)
 
 
 def read_float16_bits(path: Path) -> np.ndarray:
