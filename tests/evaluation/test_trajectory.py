@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from openmore.errors import DataError
@@ -141,11 +143,30 @@ def test_poses_that_are_not_finite_are_named() -> None:
         trajectory_errors(truth, broken)
 
 
-def test_association_takes_the_nearest_once() -> None:
+def test_association_takes_the_nearest() -> None:
     pairs = associate(np.array([0.0, 1.0, 2.0]), np.array([2.015, 0.011, 0.019, 1.5, 5.0]))
     assert pairs.tolist() == [[0, 1], [2, 0]]
     swapped = associate(np.array([2.015, 0.011, 0.019, 1.5, 5.0]), np.array([0.0, 1.0, 2.0]))
     assert swapped.tolist() == [[1, 0], [0, 2]]
+
+
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30, unique=True),
+    st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30, unique=True),
+)
+def test_association_is_evos(a: list[float], b: list[float]) -> None:
+    from evo.core.sync import matching_time_indices
+
+    times_a, times_b = np.sort(a), np.sort(b)
+    longer = len(times_b) >= len(times_a)
+    short, long = (times_a, times_b) if longer else (times_b, times_a)
+    in_short, in_long = matching_time_indices(short, long, 0.02)
+    expected = list(zip(in_short, in_long) if longer else zip(in_long, in_short))
+    if len(expected) < 2:
+        with pytest.raises(DataError, match=r"agree within 0\.02 s"):
+            associate(times_a, times_b)
+        return
+    assert sorted(map(tuple, associate(times_a, times_b).tolist())) == sorted(expected)
 
 
 def test_no_overlap_says_what_the_files_cover() -> None:

@@ -3,7 +3,8 @@
 Choices
 - Both trajectories are world_from_cam. ATE is the RMSE of the centres after a Umeyama Sim(3) on all of them; both RPEs
   are RMSEs over consecutive frames of the same aligned trajectory, so RPE-t knows the scale and RPE-r needs nothing.
-- Association: every time of the shorter list takes its nearest in the longer one if within 0.02 s; one to one.
+- Association as evo does it: every time of the shorter list takes its nearest in the longer one if within 0.02 s. Two
+  times of a dense short list may take the same pose.
 - A straight-line trajectory leaves the rotation about the line free, but no metric here depends on it: it is measured,
   where some tools skip the sequence and average over fewer.
 - A truth that hardly moves (RMS below 1e-3 of its unit: a millimetre) aligns with anything and scores well: DataError.
@@ -95,28 +96,23 @@ def align_trajectory(estimate: np.ndarray, truth: np.ndarray, align: Alignment) 
 
 
 def associate(times_a: np.ndarray, times_b: np.ndarray, tolerance_s: float = ASSOCIATION_S) -> np.ndarray:
-    """Index pairs [M, 2] (into a, into b), ordered by time; each index at most once.
+    """Index pairs [M, 2] (into a, into b), in the order of the shorter list's times; of equal lists that of a.
 
-    Raises DataError when fewer than two times agree within `tolerance_s`.
+    Times of either list need not be sorted. Raises DataError when fewer than two agree within `tolerance_s`.
     """
     if len(times_b) < len(times_a):
         return associate(times_b, times_a, tolerance_s)[:, ::-1]
+    if len(times_a) < 2:
+        raise DataError(f"a trajectory has {len(times_a)} time stamp(s), expected at least 2: check the file")
     order = np.argsort(times_b, kind="stable")
     sorted_b = times_b[order]
-    right = np.searchsorted(sorted_b, times_a).clip(1, len(sorted_b) - 1) if len(sorted_b) > 1 else np.zeros(0, int)
-    if not len(right):
-        raise DataError(f"a trajectory has {len(sorted_b)} time stamp(s), expected at least 2: check the file")
-    left_is_nearer = np.abs(times_a - sorted_b[right - 1]) <= np.abs(sorted_b[right] - times_a)
+    right = np.searchsorted(sorted_b, times_a, side="right").clip(1, len(sorted_b) - 1)
+    left_is_nearer = times_a - sorted_b[right - 1] <= sorted_b[right] - times_a
     nearest = np.where(left_is_nearer, right - 1, right)
-    difference = np.abs(sorted_b[nearest] - times_a)
-    # A time of b wanted twice goes to the closer one.
-    taken: dict[int, int] = {}
-    for i in np.argsort(difference, kind="stable"):
-        if difference[i] <= tolerance_s:
-            taken.setdefault(int(nearest[i]), int(i))
-    if len(taken) < 2:
-        raise DataError(no_overlap(times_a, times_b, len(taken), tolerance_s))
-    pairs = np.array([(i, order[j]) for j, i in taken.items()])
+    close = np.abs(sorted_b[nearest] - times_a) <= tolerance_s
+    if close.sum() < 2:
+        raise DataError(no_overlap(times_a, times_b, int(close.sum()), tolerance_s))
+    pairs = np.column_stack((np.arange(len(times_a)), order[nearest]))[close]
     return pairs[np.argsort(times_a[pairs[:, 0]], kind="stable")]
 
 

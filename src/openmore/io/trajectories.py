@@ -5,12 +5,15 @@ Choices
 - The format is recognised from the first row: 12 numbers KITTI, 8 TUM, more or nanoseconds EuRoC.
 - Blanks, commas, semicolons, tabs and any `#` comment are accepted; the first line may be a header in words.
 - A row that cannot be right (NaN, wrong count, no rotation, time running back) is a DataError with its line number:
-  half a trajectory scores well for the wrong reason. Equal times are allowed: TUM's own ground truth has some.
-- KITTI files carry no time: `times` names the file that does, otherwise the row number stands for seconds.
+  half a trajectory scores well for the wrong reason. Equal times are allowed: TUM's own ground truth has some. Rows out
+  of order are refused too, or sorted with a warning where the caller says so.
+- KITTI files carry no time: `times` names the file that does, otherwise the row number stands for seconds and `clock` is
+  False.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ import numpy as np
 from openmore.errors import DataError
 from openmore.io.atomic import write_text
 from openmore.io.source import missing_path
+
+log = logging.getLogger(__name__)
 
 Format = Literal["tum", "kitti", "euroc"]
 _COLUMNS = {"tum": 8, "kitti": 12}
@@ -41,6 +46,7 @@ class Trajectory:
 
     times_s: np.ndarray  # [N] float64, seconds, never decreasing
     world_from_cam: np.ndarray  # [N, 4, 4] float64, rigid
+    clock: bool = True  # False: the file has no times, row numbers stand for them
 
     def __len__(self) -> int:
         return len(self.times_s)
@@ -61,16 +67,20 @@ class _Rows:
         raise DataError(f"{self.path}, line {self.lines[row]}: {what}")
 
 
-def read_trajectory(path: str | Path, format: Format | None = None, times: str | Path | None = None) -> Trajectory:
+def read_trajectory(
+    path: str | Path, format: Format | None = None, times: str | Path | None = None, *, sort: bool = False
+) -> Trajectory:
     """Read a trajectory file; `format` None recognises it; `times` is KITTI's file of seconds, one per row.
 
+    `sort` puts rows that are out of order into the order of their times, with a warning, instead of refusing them.
     Raises InputError when the file is missing and DataError naming the line that is wrong.
     """
     rows = _read_rows(Path(path))
     found = format or _recognise(rows)
     _check_columns(rows, found)
     if found == "kitti":
-        return Trajectory(_kitti_times(rows, times), _matrices(rows))
+        return Trajectory(_kitti_times(rows, times), _matrices(rows), times is not None)
+    rows = _in_order(rows) if sort else rows
     seconds = rows.values[:, 0] * (1e-9 if found == "euroc" else 1.0)
     _check_order(rows, seconds)
     xyzw = rows.values[:, [5, 6, 7, 4]] if found == "euroc" else rows.values[:, 4:8]
@@ -147,6 +157,14 @@ def _check_columns(rows: _Rows, format: Format) -> None:
         raise DataError(f"trajectory format {format!r} is unknown: choose tum, kitti or euroc")
     if columns != _COLUMNS.get(format, max(columns, _EUROC_COLUMNS)):
         rows.fail(0, f"{columns} numbers per line are no {format} trajectory: expected {_EXAMPLES[format]}")
+
+
+def _in_order(rows: _Rows) -> _Rows:
+    if (np.diff(rows.values[:, 0]) >= 0).all():
+        return rows
+    log.warning("%s: rows are not in the order of their times: sorted", rows.path)
+    order = np.argsort(rows.values[:, 0], kind="stable")
+    return _Rows(rows.path, rows.values[order], rows.lines[order])
 
 
 def _check_order(rows: _Rows, seconds: np.ndarray) -> None:
