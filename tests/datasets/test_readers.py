@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from openmore.data.datasets.registry import REGISTRY, open_dataset
+from openmore.data.datasets.waymo import in_front
 from openmore.data.sample import Sample
 from openmore.evaluation.consistency import consistency
 from openmore.evaluation.trajectory import invert
@@ -147,6 +148,58 @@ def test_colmap_agrees_with_pycolmap(tmp_path: Path) -> None:
     assert samples[0].world_from_cam == pytest.approx(samples[1].world_from_cam)
     assert pytest.approx(samples[1].K) == samples[0].K
     assert samples[0].depth == pytest.approx(samples[1].depth, rel=1e-6)
+
+
+def test_portrait_pictures_of_the_pose_benchmark_are_cropped(tmp_path: Path) -> None:
+    world = make_world((64, 48))
+    static.co3d_benchmark(tmp_path, world)
+    dataset = open_dataset("co3d_benchmark", tmp_path)
+    (name,) = dataset.names()
+    sample = dataset.load(name, [0, 1])
+    assert sample.shape == (48, 48)
+    assert np.median(np.abs(sample.images.astype(int) - world.rgb[:2, 8:56])) <= 6
+    assert sample.K[0, :2, 2] == pytest.approx(world.K[:2, 2] - [0, 8], abs=1e-6)
+    assert open_dataset("co3d_benchmark", tmp_path, crop=False).load(name, [0]).shape == (64, 48)
+
+
+def test_scannet_colour_at_its_own_size(tmp_path: Path) -> None:
+    world = make_world()
+    for write, folder in ((static.scannet, "exported"), (static.scannet_sens, "sens")):
+        write(tmp_path / folder, world)
+        dataset = open_dataset("scannet", tmp_path / folder, color_only=True)
+        (name,) = dataset.names()
+        sample = dataset.load(name, dataset.frame_ids(name))
+        factor = 2 if folder == "exported" else 1
+        assert sample.shape == (48 * factor, 64 * factor) and not sample.depth.any()
+        assert sample.K[0, 0, 0] == pytest.approx(factor * world.K[0, 0])
+        assert "depth" not in dataset.truth(name)
+
+
+def test_bonn_by_position_leaves_pictures_as_stored(tmp_path: Path) -> None:
+    world = make_world(frames=2)
+    native.bonn(tmp_path, world)
+    stored = open_dataset("bonn", tmp_path, by_position=True).load("rgbd_bonn_balloon2", [0, 1])
+    assert (stored.images == world.rgb).all()
+    assert not (open_dataset("bonn", tmp_path).load("rgbd_bonn_balloon2", [0, 1]).images == world.rgb).all()
+
+
+def test_a_car_that_overtakes_is_moving_where_it_is_seen() -> None:
+    box = np.array([[x, y, z] for x in (1.0, 2.5) for y in (-0.5, 1.0) for z in (-2.0, 4.0)])
+    seen = in_front(box)
+    assert len(seen) >= 8 and (seen[:, 2] >= 0.1 - 1e-9).all()
+    assert seen[:, 0].min() == 1.0 and seen[:, 0].max() == 2.5
+    assert not len(in_front(box - [0, 0, 10]))
+
+
+def test_point_odyssey_without_tracks_knows_nothing(tmp_path: Path) -> None:
+    dynamic.point_odyssey(tmp_path, make_world())
+    path = tmp_path / "train/ani10/anno.npz"
+    arrays = dict(np.load(path))
+    for key in ("trajs_2d", "trajs_3d", "visibs", "valids"):
+        arrays[key] = np.zeros(0, np.float32)
+    np.savez(path, **arrays)
+    sample = open_dataset("point_odyssey", tmp_path).load("ani10", [0, 3])
+    assert sample.motion is not None and (sample.motion == 255).all()
 
 
 def test_every_reader_has_a_miniature() -> None:

@@ -1,8 +1,8 @@
 """`openmore evaluate trajectory`: ATE and RPE of two trajectory files.
 
 Choices
-- Each file's format is recognised; `--format` insists. With euroc only the truth must be EuRoC's csv: estimates are then
-  mostly TUM text, as evo takes them, and recognised.
+- Each file's format is recognised; `--format` insists. With euroc only the truth must be EuRoC's csv: estimates are
+  then mostly TUM text, as evo takes them, and recognised.
 - Rows are matched by time. KITTI files have none: two of them match row by row and must be of one length; one of them
   against a file with times needs `--times` or `--by-order`, because row numbers are no seconds.
 """

@@ -7,8 +7,8 @@ Choices
 - A row that cannot be right (NaN, wrong count, no rotation, time running back) is a DataError with its line number:
   half a trajectory scores well for the wrong reason. Equal times are allowed: TUM's own ground truth has some. Rows out
   of order are refused too, or sorted with a warning where the caller says so.
-- KITTI files carry no time: `times` names the file that does, otherwise the row number stands for seconds and `clock` is
-  False.
+- KITTI files carry no time: `times` names the file that does, otherwise the row number stands for seconds and `clock`
+  is False.
 """
 
 from __future__ import annotations

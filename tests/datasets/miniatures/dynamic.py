@@ -187,7 +187,8 @@ def omniworld(root: Path, world: World) -> None:
     quats = [*np.column_stack((xyzw[:, 3], xyzw[:, :3])).tolist(), [0.5, 0, 0, 0], [1.0, 0, 0, 0]]
     trans = [*world.cam_from_world[:, :3, 3].tolist(), [0, 0, 0], [0, 0, 0]]
     K = world.K
-    camera = {"focals": [K[0, 0]] * (count + 2), "cx": K[0, 2], "cy": K[1, 2], "quats": quats, "trans": trans}
+    corner = {"cx": K[0, 2] + 0.5, "cy": K[1, 2] + 0.5}  # their tool counts from the corner of the first pixel
+    camera = {"focals": [K[0, 0]] * (count + 2), **corner, "quats": quats, "trans": trans}
     (folder / "camera").mkdir()
     (folder / "camera/split_0.json").write_text(json.dumps({**camera, "invalid_frame": []}))
     (folder / "split_info.json").write_text(json.dumps({"split_num": 1, "split": [list(range(count + 2))]}))

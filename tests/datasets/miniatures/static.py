@@ -86,6 +86,9 @@ def scannet(root: Path, world: World) -> None:
     K = np.eye(4)
     K[:3, :3] = world.K
     write_rows(folder / "intrinsic/intrinsic_depth.txt", K)
+    color = np.diag([2.0, 2, 1, 1]) @ K  # corner of a doubled pixel: its middle lies half a pixel further
+    color[:2, 2] += 0.5
+    write_rows(folder / "intrinsic/intrinsic_color.txt", color)
 
 
 def scannet_sens(root: Path, world: World) -> None:

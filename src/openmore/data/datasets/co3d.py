@@ -6,7 +6,8 @@ Choices
 - Intrinsics are taken as isotropic NDC whatever the file calls them, as every user of Co3Dv2 does.
 - Objects do not move: motion is 0 everywhere. The object mask is foreground and becomes `instances`.
 - Sequences below a viewpoint quality of 0.5 are left out (`min_quality`).
-- `Co3DBenchmark` reads `<category>_test.jgz` (PoseDiffusion/VGGT): cameras only, pictures of any size.
+- `Co3DBenchmark` reads `<category>_test.jgz` (PoseDiffusion/VGGT): cameras only. Its pictures are cropped about their
+  middle to a height of at most their width, as VGGT's preprocessing leaves them (`crop`).
 """
 
 from __future__ import annotations
@@ -108,9 +109,10 @@ class Co3DBenchmark(FrameDataset):
     is_video = False
     knows = ("cameras",)
 
-    def __init__(self, root: str | Path, *, annotations: str | Path | None = None, threads: int = 1):
+    def __init__(self, root: str | Path, *, annotations: str | Path | None = None, crop: bool = True, threads: int = 1):
         """`annotations`: folder of the .jgz files, default the root itself."""
         super().__init__(root, threads=threads)
+        self.crop = crop
         self.annotations = Path(annotations) if annotations is not None else self.root
         self._categories: dict[str, dict[str, list[dict[str, Any]]]] = {}
 
@@ -143,8 +145,14 @@ class Co3DBenchmark(FrameDataset):
         sample = super().load(sequence, frame_ids)
         entries = self._entries(sequence)
         chosen = [entries[int(i)] for i in frame_ids]
-        K = [intrinsics_of(e["focal_length"], e["principal_point"], ISOTROPIC, sample.shape) for e in chosen]
-        return replace(sample, K=np.stack(K))
+        K = np.stack([intrinsics_of(e["focal_length"], e["principal_point"], ISOTROPIC, sample.shape) for e in chosen])
+        rows = crop_rows(sample.shape) if self.crop else slice(0, sample.shape[0])
+        K[:, 1, 2] -= rows.start
+        return replace(sample, K=K, images=sample.images[:, rows], depth=sample.depth[:, rows])
+
+    def far_away(self, sequence: str, limit: float) -> bool:
+        """Whether the three numbers of some frame's T sum above `limit`: how the benchmark finds broken sequences."""
+        return any(sum(entry["T"]) > limit for entry in self._entries(sequence))
 
     def _entries(self, sequence: str) -> list[dict[str, Any]]:
         category, _, name = sequence.partition("/")
@@ -152,3 +160,10 @@ class Co3DBenchmark(FrameDataset):
 
     def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
         return Pixels(decode.read_rgb(index.files[i]))
+
+
+def crop_rows(shape: tuple[int, int]) -> slice:
+    """The middle rows of a picture (H, W) that leave it no higher than wide."""
+    height, width = shape
+    top = max(height - width, 0) // 2
+    return slice(top, top + min(height, width))

@@ -184,10 +184,25 @@ def read_npz_rows(path: Path, key: str, start: int, stop: int) -> np.ndarray:
                     f"{path}: {key} is stored column by column or pickled: another version of the data set?"
                 )
             stop, size = min(stop, shape[0]), int(np.prod(shape[1:])) * dtype.itemsize
-            file.seek(start * size, 1)
-            return np.frombuffer(file.read((stop - start) * size), dtype).reshape(stop - start, *shape[1:])
+            count = max(stop - start, 0)
+            info, at = archive.getinfo(f"{key}.npy"), file.tell() + start * size
+            if info.compress_type == zipfile.ZIP_STORED:  # jump there; the archive would read its way
+                data = _stored_bytes(path, info, at, count * size)
+            else:
+                file.seek(at)
+                data = file.read(count * size)
+            return np.frombuffer(data, dtype).reshape(count, *shape[1:])
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} has no readable array {key!r} ({error}): download it again") from error
+
+
+def _stored_bytes(path: Path, info: zipfile.ZipInfo, at: int, count: int) -> bytes:
+    """`count` bytes from place `at` of a member that is not compressed."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)  # lengths of the local name and extra field
+        name, extra = (int(n) for n in np.frombuffer(file.read(4), "<u2"))
+        file.seek(info.header_offset + 30 + name + extra + at)
+        return file.read(count)
 
 
 def read_rows(path: Path, columns: int | None = None, skip: int = 0, delimiter: str | None = None) -> np.ndarray:

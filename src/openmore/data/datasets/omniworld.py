@@ -6,6 +6,7 @@ Choices
 - Quaternions are w x y z of cam_from_world [the authors' tool; a third party says the opposite: the data check's
   reprojection error settles it]. Frames whose quaternion is off unit length by 1 %, frames on the invalid list and
   frames without depth are dropped and counted.
+- The authors' tool lifts pixel u at u + 0.5: the principal point loses half a pixel here.
 - Depth is an inverse near/far buffer; too near (raw <= 98) is unknown and beyond 65500 is sky.
 - `gdino_mask` marks things that could move, found by a detector: it becomes instances, and motion stays unknown there
   and static elsewhere is not claimed either.
@@ -51,7 +52,7 @@ class OmniWorld(FrameDataset):
         norm = np.linalg.norm(wxyz, axis=-1)
         safe = np.where((norm > 0)[:, None], wxyz, [1.0, 0, 0, 0])
         cam_from_world = axes.from_quaternion(safe[:, [1, 2, 3, 0]], np.array(camera["trans"], dtype=np.float64))
-        K = np.stack([axes.intrinsics(f, f, camera["cx"], camera["cy"]) for f in camera["focals"]])
+        K = np.stack([axes.intrinsics(f, f, camera["cx"] - 0.5, camera["cy"] - 0.5) for f in camera["focals"]])
         files = [folder / f"color/{n:06d}.png" for n in ids]
         poses = axes.invert(cam_from_world)
         # One mask per reason over the whole split, applied one after the other to what is left.

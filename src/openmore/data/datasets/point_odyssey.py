@@ -35,6 +35,7 @@ class PointOdyssey(FrameDataset):
     def __init__(self, root: str | Path, *, split: str = "train", threads: int = 1):
         super().__init__(root, threads=threads)
         self.split = split
+        self._rows: dict[str, dict[int, int]] = {}  # scene -> picture number -> row of the track arrays, in file order
 
     def names(self) -> list[str]:
         folder = self.root / self.split
@@ -53,6 +54,7 @@ class PointOdyssey(FrameDataset):
             raise DataError(f"{folder} has {counts}: expected equal numbers; get version 1.2")
         world_from_cam = axes.invert(anno["extrinsics"].astype(np.float64))
         ids = list(files)
+        self._rows[sequence] = {number: row for row, number in enumerate(ids)}
         index = Index(
             ids, np.array(ids) / FPS, world_from_cam, anno["intrinsics"].astype(np.float64), list(files.values())
         )
@@ -63,9 +65,7 @@ class PointOdyssey(FrameDataset):
         depth = decode.read_depth16(folder / f"depths/depth_{number:05d}.png", 65535.0 / FULL_SCALE)
         sky = depth >= SKY
         instances = instance_ids(decode.read_raw(folder / f"masks/mask_{number:05d}.png"))
-        # Track arrays have one row per picture, in file order.
-        row = next(k for k, n in enumerate(decode.numbered(folder / "rgbs", "rgb_*.jpg")) if n == number)
-        motion = self._motion(folder, row, index.world_from_cam[i], instances)
+        motion = self._motion(folder, self._rows[sequence][number], index.world_from_cam[i], instances)
         depth = np.where(sky, 0, depth)
         return Pixels(decode.read_rgb(index.files[i]), depth, motion, instances, sky)
 
@@ -93,7 +93,7 @@ def moved_tracks(path: Path, row: int, cam_from_world: np.ndarray) -> tuple[np.n
     """Tracks of one frame: pixels [P, 2], visible [P], moved [P] since the frame before or until the next."""
     before, after = max(row - 1, 0), row + 2
     xyz = decode.read_npz_rows(path, "trajs_3d", before, after).astype(np.float64)
-    if xyz.size == 0:
+    if xyz.size == 0 or len(xyz) <= row - before:  # scenes without tracks have empty arrays
         return np.zeros((0, 2)), np.zeros(0, bool), np.zeros(0, bool)
     here = xyz[row - before]
     z = np.abs(here @ cam_from_world[2, :3] + cam_from_world[2, 3])

@@ -5,6 +5,7 @@ Layout: `[scans|scans_test]/<scene>/{color/%d.jpg, depth/%d.png, pose/%d.txt, in
 Choices
 - Colour is resized to the depth's size and the depth intrinsics are used; the small parallax between the two is
   ignored, as everybody does.
+- `color_only`, for the pose benchmark: colour at its own size with its own intrinsics, no depth.
 - Poses are world_from_cam; -inf rows (lost tracking) drop the frame, counted. Depth is millimetres.
 - File names are not padded: sorting is numeric. Nothing moves: motion is 0 everywhere.
 """
@@ -30,6 +31,14 @@ class ScanNet(FrameDataset):
     name = "scannet"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+
+    def __init__(self, root: str | Path, *, color_only: bool = False, threads: int = 1):
+        super().__init__(root, threads=threads)
+        self.color_only = color_only
+
+    def truth(self, sequence: str) -> dict[str, str]:
+        found = super().truth(sequence)
+        return {key: grade for key, grade in found.items() if key != "depth" or not self.color_only}
 
     def names(self) -> list[str]:
         found = sorted(
@@ -59,13 +68,15 @@ class ScanNet(FrameDataset):
         if missing:
             raise DataError(f"{folder}: picture {missing[0]} has no pose file: export the .sens file again")
         cameras = np.stack([decode.read_rows(poses[n], 4).reshape(4, 4) for n in files])
-        K = decode.read_rows(folder / "intrinsic/intrinsic_depth.txt", 4)[:3, :3]
+        lens = "intrinsic_color.txt" if self.color_only else "intrinsic_depth.txt"
+        K = decode.read_rows(folder / "intrinsic" / lens, 4)[:3, :3]
         return self._index(list(files), cameras, K, list(files.values()))
 
     def _sens_index(self, folder: Path) -> Index:
         path = folder / f"{folder.name}.sens"
         sens = SensFile.open(decode.require(path))
-        return self._index(list(range(len(sens))), sens.world_from_cam, sens.K_depth, [path] * len(sens))
+        K = sens.K_color if self.color_only else sens.K_depth
+        return self._index(list(range(len(sens))), sens.world_from_cam, K, [path] * len(sens))
 
     def _index(self, ids: list[int], cameras: np.ndarray, K: np.ndarray, files: list[Path]) -> Index:
         index = Index(ids, np.array(ids) / FPS, cameras, np.tile(K, (len(ids), 1, 1)), files)
@@ -80,7 +91,10 @@ class ScanNet(FrameDataset):
             depth = raw.astype(np.float32) / DEPTH_PER_METRE
         else:
             image = decode.read_rgb(path)
-            depth = decode.read_depth16(path.parents[1] / f"depth/{number}.png", DEPTH_PER_METRE)
+            depth_file = path.parents[1] / f"depth/{number}.png"
+            depth = None if self.color_only else decode.read_depth16(depth_file, DEPTH_PER_METRE)
+        if depth is None or self.color_only:
+            return Pixels(image, None, np.zeros(image.shape[:2], np.uint8))
         size = (depth.shape[1], depth.shape[0])
         if image.shape[:2] != depth.shape:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

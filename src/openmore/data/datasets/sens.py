@@ -25,6 +25,7 @@ class SensFile:
     """An open index; the file itself is opened per frame, so that it can be shared between threads."""
 
     path: Path
+    K_color: np.ndarray  # [3, 3]
     K_depth: np.ndarray  # [3, 3]
     depth_shape: tuple[int, int]
     world_from_cam: np.ndarray  # [N, 4, 4], not finite where tracking was lost
@@ -84,4 +85,4 @@ def _open(path: Path) -> SensFile:
         raise DataError(f"{path} ends early ({error}): download it again") from error
     if count and spans[-1, 2] + spans[-1, 3] > path.stat().st_size:
         raise DataError(f"{path} ends inside its last frame: download it again")
-    return SensFile(path, matrices[2, :3, :3], (height, width), poses, spans)
+    return SensFile(path, matrices[0, :3, :3], matrices[2, :3, :3], (height, width), poses, spans)

@@ -6,7 +6,8 @@ Choices
   counted, a missing depth is simply no depth.
 - freiburg1/2 lenses are undistorted with the calibration of the TUM site; freiburg3 pictures are already pinhole.
   [recalled: the calibration numbers; `openmore data check` shows a reprojection error of a pixel or less if right]
-- Bonn's true poses are of the motion-capture marker, not the camera, as every published number uses them.
+- Bonn's true poses are of the motion-capture marker, not the camera, as every published number uses them. The
+  benchmark also feeds and scores pictures with their lens distortion: `by_position` leaves it in.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ class TUM(FrameDataset):
 
 
 class Bonn(TUM):
-    """Bonn RGB-D Dynamic. `by_position` pairs the n-th picture with the n-th depth and pose, as the benchmark does."""
+    """Bonn RGB-D Dynamic.
+
+    `by_position` is the benchmark's way: the n-th picture with the n-th depth and pose, none of it undistorted.
+    """
 
     name = "bonn"
 
@@ -100,6 +104,10 @@ class Bonn(TUM):
         count = min(len(files), len(truth))
         K = np.tile(self.calibration(sequence)[0], (count, 1, 1))
         return Index(list(range(count)), times[:count], truth.world_from_cam[:count], K, files[:count])
+
+    def calibration(self, sequence: str) -> tuple[np.ndarray, tuple[float, ...]]:
+        K, distortion = super().calibration(sequence)
+        return K, () if self.by_position else distortion
 
     def depth_file(self, sequence: str, index: Index, i: int) -> Path | None:
         if not self.by_position:

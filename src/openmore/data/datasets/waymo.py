@@ -152,9 +152,10 @@ def moving_boxes(frame: Message, cam_from_vehicle: np.ndarray, K: np.ndarray, sh
         if np.hypot(speed.double(1), speed.double(2)) <= MOVING_M_S:
             continue
         corners = box_corners(label.message(1)) @ cam_from_vehicle[:3, :3].T + cam_from_vehicle[:3, 3]
-        if (corners[:, 2] < 0.1).any():
+        seen = in_front(corners)
+        if not len(seen):
             continue
-        uv = corners[:, :2] / corners[:, 2:] * (K[0, 0], K[1, 1]) + K[:2, 2]
+        uv = seen[:, :2] / seen[:, 2:] * (K[0, 0], K[1, 1]) + K[:2, 2]
         outline = cv2.convexHull(np.round(uv.clip(-1e4, 1e4)).astype(np.int32))
         cv2.fillConvexPoly(motion, outline, 1)
     return motion
@@ -167,6 +168,19 @@ def box_corners(box: Message) -> np.ndarray:
     signs = np.array(np.meshgrid(*[(-0.5, 0.5)] * 3)).reshape(3, -1).T
     c, s = np.cos(box.double(7)), np.sin(box.double(7))
     return (signs * size) @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]]) + center
+
+
+def in_front(corners: np.ndarray, near: float = 0.1) -> np.ndarray:
+    """What of a box [8, 3] lies beyond `near` metres: its corners there, and where its lines cross the plane.
+
+    A car that overtakes is partly behind the camera; the part that is seen must not count as static.
+    """
+    z = corners[:, 2]
+    a, b = np.triu_indices(len(corners), 1)
+    crossing = (z[a] < near) != (z[b] < near)
+    a, b = a[crossing], b[crossing]
+    share = ((near - z[a]) / (z[b] - z[a]))[:, None]
+    return np.concatenate((corners[z >= near], corners[a] + share * (corners[b] - corners[a])))
 
 
 def euler(angles: np.ndarray) -> np.ndarray:

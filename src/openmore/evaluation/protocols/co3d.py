@@ -6,7 +6,8 @@ Choices
 - Frames: ten distinct ones per sequence. Pi3 froze its draw in a file; `frames_json` reads it (sequence -> ids).
   Without it ours are drawn with numpy's seed 42 in the order of sorted sequence names, which is the same recipe but
   need not be the same draw: differences of a few tenths are possible and the report says which was used.
-- Sequences below 50 frames and those whose translations sum above 1e5 are skipped, as published.
+- Sequences below 50 frames and those with a frame whose T sums above 1e5 are left out, as published, and counted in the
+  note. Portrait pictures are cropped to squares, as VGGT's preprocessing does (width 518, height at most 518).
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ class Co3DPose:
 
     def __init__(self, annotations: Path | None = None, frames_json: Path | None = None, shortest: int = SHORTEST):
         self.annotations, self.frames_json, self.shortest = annotations, frames_json, shortest
+        self.left_out = 0  # sequences, known after `jobs`
 
     @property
     def note(self) -> str:
         drawn = f"frames from {self.frames_json.name}" if self.frames_json else f"frames drawn here with seed {SEED}"
-        return f"Pairs pooled over all categories (Pi3's way); {drawn}; RTA is sign-ambiguous as published."
+        left_out = f" {self.left_out} sequences left out by the benchmark's own rules." if self.left_out else ""
+        return f"Pairs pooled over all categories (Pi3's way); {drawn}; RTA is sign-ambiguous as published.{left_out}"
 
     def dataset(self, root: Path) -> Dataset:
         return Co3DBenchmark(root, annotations=self.annotations)
@@ -52,19 +55,20 @@ class Co3DPose:
     def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
         frozen = read_frames(self.frames_json) if self.frames_json else None
         generator = np.random.RandomState(SEED)  # the published draws come from numpy's legacy generator
-        jobs = []
+        jobs, self.left_out = [], 0
         for name in dataset.names():
             if not isinstance(dataset, Co3DBenchmark):
                 raise DataError(f"{dataset.name} is not the Co3Dv2 pose benchmark")
             index = dataset.index(name)
-            too_far = np.abs(index.world_from_cam[:, :3, 3]).sum() > LARGEST_T
-            if len(index.ids) < self.shortest or too_far:
+            if len(index.ids) < self.shortest or dataset.far_away(name, LARGEST_T):
+                self.left_out += 1
                 continue
             if frozen is None:
                 chosen = [index.ids[k] for k in generator.choice(len(index.ids), FRAMES, replace=False)]
             elif name in frozen:
                 chosen = frozen[name]
             else:
+                self.left_out += 1
                 continue
             jobs.append(Job(name, tuple(chosen)))
         return jobs, []
