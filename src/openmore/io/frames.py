@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from openmore.errors import InputError
-from openmore.io.images import IMAGE_FPS, IMAGE_SUFFIXES, ImageReader, list_images, natural_key
+from openmore.io.clock import IMAGE_FPS
+from openmore.io.images import IMAGE_SUFFIXES, ImageReader, list_images, natural_key
 from openmore.io.selection import Position, Selection
 from openmore.io.source import (
     DamagedFrame,

@@ -5,7 +5,7 @@ Choices
 - A picture longer than `MAX_SIDE` is reduced by a whole factor while it is read (JPEG: inside the decoder), so that
   a 20,000-pixel panorama never exists in memory at full size; `Frame.original_shape` keeps the truth.
 - Headers of all files are read first: mixed sizes are told before any work is done, not after an hour.
-- Pictures have no clock: 30 frames per second are assumed.
+- When pictures were taken is asked of `clock`: 30 frames per second unless their names or a file say otherwise.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from openmore.errors import InputError
+from openmore.io.clock import picture_times, rate
 from openmore.io.source import DamagedFrame, Frame, LazyFrame, SourceInfo, check_usable, missing_path
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .tif .tiff .webp .ppm .pgm .avif".split())
-IMAGE_FPS = 30.0
 MAX_SIDE = 8192  # pixels; a model never sees more than about a thousand
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
@@ -123,14 +123,14 @@ class ImageReader:
             if not path.exists():
                 raise missing_path(path)
         self.shape = _common_shape(self.paths, label)
+        self.times_s = picture_times(self.paths)
 
     @property
     def info(self) -> SourceInfo:
-        return SourceInfo(self.kind, len(self.paths), self.shape, IMAGE_FPS)
+        return SourceInfo(self.kind, len(self.paths), self.shape, rate(self.times_s))
 
     def read(self) -> Iterator[LazyFrame]:
-        for index, path in enumerate(self.paths):
-            time_s = index / IMAGE_FPS
+        for index, (path, time_s) in enumerate(zip(self.paths, self.times_s)):
             yield LazyFrame(index, time_s, path.name, partial(_load, path, index, time_s))
 
     def close(self) -> None:

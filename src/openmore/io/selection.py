@@ -44,14 +44,16 @@ class Selection:
     def apply(self, frames: Iterator[LazyFrame]) -> Iterator[LazyFrame]:
         """The selected frames. `max_frames` is left to the caller, who knows which frames are good."""
         start, end = parse_position(self.start), parse_position(self.end)
-        kept, last_slot = 0, None
+        kept, last_slot, origin = 0, None, None
         for frame in frames:
-            if start is not None and not _reached(frame, start):
+            origin = frame.time_s if origin is None else origin
+            elapsed = frame.time_s - origin
+            if start is not None and not _reached(frame.index, elapsed, start):
                 continue
-            if end is not None and _reached(frame, end):
+            if end is not None and _reached(frame.index, elapsed, end):
                 return
             if self.fps is not None:
-                slot = math.floor(frame.time_s * self.fps + 1e-6)
+                slot = math.floor(elapsed * self.fps + 1e-6)
                 if slot == last_slot:
                     continue
                 last_slot = slot
@@ -93,6 +95,6 @@ def _parse_text(text: str) -> int | float:
     raise ConfigError(f"position {text!r} is not understood: give a frame number (120), seconds (4.5s) or 1:30")
 
 
-def _reached(frame: LazyFrame, position: int | float) -> bool:
+def _reached(index: int, elapsed_s: float, position: int | float) -> bool:
     # Times are rounded to the container's clock, so a frame may carry 3.9999999 for 4 s.
-    return frame.time_s >= position - 1e-6 if isinstance(position, float) else frame.index >= position
+    return elapsed_s >= position - 1e-6 if isinstance(position, float) else index >= position

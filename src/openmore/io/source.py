@@ -27,7 +27,7 @@ class Frame:
     """One decoded frame."""
 
     index: int  # number in the source, counted before any selection
-    time_s: float  # seconds since the source's first frame
+    time_s: float  # seconds on the source's own clock: a video's starts at 0, stamped pictures keep their stamps
     image: np.ndarray  # [H, W, 3] uint8 RGB, upright
     name: str  # file name, or "clip.mp4#12"
     original_shape: tuple[int, int] = (0, 0)  # (H, W) in the source; differs from image.shape for giant pictures only
