@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from openmore.errors import DataError, InputError
+from openmore.io.colours import LEGEND_HEIGHT
 from openmore.io.ply import read_ply, write_ply
 from openmore.io.scene import SceneWriter
 from openmore.io.trajectories import read_trajectory
@@ -255,7 +256,7 @@ def test_an_output_inside_a_file_is_one_line(recon: Reconstruction, tmp_path: Pa
 
 def test_the_preview_shows_every_column(saved: Path) -> None:
     sheet = np.asarray(Image.open(saved / "preview.png"))
-    assert sheet.shape == (4 * 240 + 3 * 4, 3 * 320 + 2 * 4, 3)
+    assert sheet.shape == (4 * 240 + 4 * 4 + LEGEND_HEIGHT, 3 * 320 + 2 * 4, 3)
     depth, motion = sheet[:240, 324:644], sheet[:240, 648:]
     assert len(np.unique(depth.reshape(-1, 3), axis=0)) > 10
     vermilion = (motion[..., 0].astype(int) - motion[..., 2]) > 100

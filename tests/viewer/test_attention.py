@@ -13,10 +13,11 @@ from openmore.cli.main import main
 from openmore.errors import ConfigError, DataError, InputError
 from openmore.io.colours import MOVING, ramp
 from openmore.io.frames import Frame
+from openmore.io.preview import relative_share
 from openmore.model.more import MoRe
 from openmore.viewer.attention import camera_attention_maps, moving_share, patch_means
 from openmore.viewer.attention_report import parse_blocks, read_mask
-from openmore.viewer.attention_sheets import outline, overlay, relative_share, sheet
+from openmore.viewer.attention_sheets import outline, overlay, sheet
 from tests.scenes import make_scene, write_source
 
 SHAPE = (28, 56)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from openmore.export.points import PointOptions, frame_points
-from openmore.io.colours import ramp
+from openmore.io.colours import LEGEND_HEIGHT, legend, ramp
 from openmore.types import Reconstruction
-from openmore.viewer.colours import MODES, CloudColours, Range, legend
+from openmore.viewer.colours import MODES, CloudColours, Range
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,12 @@ def test_a_range_without_extent_is_not_a_division_by_zero() -> None:
 
 
 def test_the_legend_shows_the_map_over_text() -> None:
-    image = legend(Range(0.5, 12), "depth, scene units", width=200)
-    assert image.shape == (44, 200, 3)
+    image = legend(ramp(np.linspace(0, 1, 50)), "0.5", "depth, scene units", "12", 200)
+    assert image.shape == (LEGEND_HEIGHT, 200, 3)
     assert (image[5, 0] == ramp(np.array(0.0))).all() and (image[5, -1] == ramp(np.array(1.0))).all()
-    assert (image[24:] < 128).any()  # something is written
+    assert (image[18:] < 128).any()  # something is written
+
+
+def test_a_narrow_legend_leaves_text_out_rather_than_overlapping() -> None:
+    for width, written in ((40, False), (60, True)):
+        assert (legend(None, "0.5", "a long explanation of it", "12", width) < 128).any() == written

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from openmore.errors import DataError, InputError
-from openmore.io.colours import MOVING, ramp
+from openmore.io.colours import LEGEND_HEIGHT, MOVING, ramp
 from openmore.io.frames import frames
 from openmore.io.trajectories import Trajectory
 from openmore.types import Reconstruction
@@ -37,6 +37,13 @@ def test_a_square_has_two_rows_and_missing_panels_leave_no_hole(scene: Reconstru
     assert next(preview_frames(scene, height=48, columns=2)).shape[0] == 96
     bare = Reconstruction([replace(f, rgb=None, motion=None) for f in scene.frames], scene.info)
     assert next(preview_frames(bare, height=48)).shape == (48, 64 + 48, 3)
+
+
+def test_legends_stand_under_their_panels(scene: Reconstruction) -> None:
+    plain, explained = (next(preview_frames(scene, height=96, legends=legends)) for legends in (False, True))
+    assert explained.shape == (96 + LEGEND_HEIGHT, *plain.shape[1:])
+    np.testing.assert_array_equal(explained[:96], plain)
+    assert (explained[96 + 5, 128] == ramp(np.array(0.0))).all()  # the depth bar begins where the depth panel does
 
 
 def test_one_depth_range_serves_the_whole_clip(scene: Reconstruction) -> None:

@@ -1,8 +1,8 @@
 """Picture sheets of a training batch, to see at a glance what a curve cannot say.
 
-One row per frame of the first clip: picture | true depth | depth | true motion | motion | camera attention. Depth is
-shown as 1/z, near bright, truth and prediction on one range after matching their medians; attention relative to
-uniform, over the patches of the frame, averaged over heads.
+One row per frame of the first clip: picture | true depth | depth | true motion | motion | camera attention, in the
+colours of io.preview. Truth and predicted depth share one range after matching their medians; attention is that of the
+camera token over the patches of its frame, averaged over heads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from openmore.io.atomic import atomic_file
-from openmore.io.colours import ramp
-from openmore.io.preview import inverse_depth, motion_overlay
+from openmore.io.preview import attention_overlay, inverse_depth, motion_overlay, near_colours, near_range
 from openmore.model.more import RawOutput
 from openmore.training.batch import Batch
 
 ROWS = 6
 TILE = 112  # pixels a column is wide at least; smaller pictures are magnified by whole numbers
-ATTENTION_FULL = 4.0  # times uniform attention that is shown brightest
 
 
 def sheet(output: RawOutput, batch: Batch, patch: int, first_patch: int) -> np.ndarray:
@@ -38,7 +36,7 @@ def sheet(output: RawOutput, batch: Batch, patch: int, first_patch: int) -> np.n
         columns.append(lambda s: motion_overlay(rgb[s], ours[s]))
     if output.camera_attention is not None:
         heat = _attention(output.camera_attention[0], batch.shape, patch, first_patch)
-        columns.append(lambda s: ramp(heat[s] / ATTENTION_FULL))
+        columns.append(lambda s: attention_overlay(rgb[s], heat[s]))
     picture = np.concatenate([np.concatenate([column(int(s)) for column in columns], 1) for s in frames], 0)
     factor = -(-TILE // batch.shape[1])
     return picture.repeat(factor, 0).repeat(factor, 1)
@@ -56,16 +54,14 @@ def _depth_columns(truth: np.ndarray, ours: np.ndarray) -> list[Callable[[int], 
     known = truth > 0
     scale = np.median(truth[known]) / max(float(np.median(ours[known])), 1e-9) if known.any() else 1.0
     near = [inverse_depth(truth), inverse_depth(ours * scale)]
-    low, high = np.percentile(near[0][known] if known.any() else near[1], (2, 98))
-    return [lambda s, n=n: ramp((n[s] - low) / max(high - low, 1e-12)) for n in near]
+    shown = near_range([near[0] if known.any() else near[1]])
+    return [lambda s, n=n: near_colours(n[s], shown) for n in near]
 
 
 def _attention(rows: Tensor, shape: tuple[int, int], patch: int, first_patch: int) -> np.ndarray:
-    """Rows [S, heads, rows, P] -> [S, H, W], attention of the camera token in units of uniform."""
-    grid = (shape[0] // patch, shape[1] // patch)
-    heat = rows[:, :, 0].float().mean(1) * rows.shape[-1]
-    heat = _numpy(heat[:, first_patch:].unflatten(1, grid))
-    return heat.repeat(patch, 1).repeat(patch, 2)
+    """Rows [S, heads, rows, P] -> [S, h, w], the camera token's attention over the patches, averaged over heads."""
+    heat = rows[:, :, 0].float().mean(1)[:, first_patch:]
+    return _numpy(heat.unflatten(1, (shape[0] // patch, shape[1] // patch)))
 
 
 def _numpy(x: Tensor) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Attention figures: overlays on frames, per head, per layer, before and after.
 
 Choices
-- Colour is attention relative to uniform attention over the patches, on a log scale from 1/8 to 8: the same colour
-  means the same in every frame, head, layer and set of weights, so that sheets can be compared.
+- Colours are those of io.preview: relative to uniform attention, the same scale everywhere, so that sheets compare.
 - Movers are outlined in vermilion where masks are given.
 """
 
@@ -13,25 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from openmore.io.colours import MOVING, ramp
+from openmore.io.colours import LEGEND_HEIGHT, MOVING
+from openmore.io.preview import attention_legend, attention_overlay
 
-STRONGEST = 8.0  # times uniform attention that reach the ends of the map
-_OPACITY = 0.7
 _GAP, _TITLE = 4, 18  # pixels
-
-
-def relative_share(weights: np.ndarray) -> np.ndarray:
-    """Patch attention [..., h, w] -> 0..1; 0.5 is uniform attention, 0 an eighth of it, 1 eight times it."""
-    total = weights.sum((-2, -1), keepdims=True)
-    uniform = np.maximum(total, 1e-30) / (weights.shape[-2] * weights.shape[-1])
-    return np.clip(0.5 + np.log(np.maximum(weights / uniform, 1e-9)) / (2 * np.log(STRONGEST)), 0, 1)
 
 
 def overlay(picture: np.ndarray, weights: np.ndarray, moving: np.ndarray | None = None) -> np.ndarray:
     """[H, W, 3] uint8: the grey picture under the attention map [h, w]; movers [H, W] bool outlined."""
-    grey = (picture @ np.array((0.299, 0.587, 0.114)))[..., None]
-    heat = ramp(np.kron(relative_share(weights), np.ones(_patch(picture, weights))))
-    image = ((1 - _OPACITY) * grey + _OPACITY * heat).round().astype(np.uint8)
+    image = attention_overlay(picture, weights)
     if moving is not None:
         image[outline(moving)] = MOVING
     return image
@@ -49,7 +38,7 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], tile_widt
     shape = rows[0][0].shape[:2]
     height = round(shape[0] * tile_width / shape[1])
     width = len(titles) * (tile_width + _GAP) - _GAP
-    image = Image.new("RGB", (width, _TITLE + len(rows) * (height + _GAP) + _legend_height()), "white")
+    image = Image.new("RGB", (width, _TITLE + len(rows) * (height + _GAP) + LEGEND_HEIGHT), "white")
     draw = ImageDraw.Draw(image)
     for column, title in enumerate(titles):
         draw.text((column * (tile_width + _GAP) + tile_width // 2, 3), title, fill="black", anchor="mt")
@@ -57,27 +46,5 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], tile_widt
         for c, tile in enumerate(row):
             resized = Image.fromarray(tile).resize((tile_width, height), Image.Resampling.NEAREST)
             image.paste(resized, (c * (tile_width + _GAP), _TITLE + r * (height + _GAP)))
-    image.paste(Image.fromarray(_legend(width)), (0, image.height - _legend_height()))
-    return np.asarray(image)
-
-
-def _patch(picture: np.ndarray, weights: np.ndarray) -> tuple[int, int]:
-    return picture.shape[0] // weights.shape[0], picture.shape[1] // weights.shape[1]
-
-
-def _legend_height() -> int:
-    return 36
-
-
-def _legend(width: int) -> np.ndarray:
-    image = Image.new("RGB", (width, _legend_height()), "white")
-    bar = np.broadcast_to(ramp(np.linspace(0, 1, width)), (14, width, 3))
-    image.paste(Image.fromarray(np.ascontiguousarray(bar)), (0, 2))
-    draw = ImageDraw.Draw(image)
-    for x, text, anchor in (
-        (2, "1/8 of uniform attention", "lt"),
-        (width // 2, "uniform", "mt"),
-        (width - 2, "8 times", "rt"),
-    ):
-        draw.text((x, 20), text, fill="black", anchor=anchor)
+    image.paste(Image.fromarray(attention_legend(width)), (0, image.height - LEGEND_HEIGHT))
     return np.asarray(image)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmore.io.colours import ramp
+from openmore.io.colours import legend, ramp
 from openmore.types import Camera
 
 MODES = ("rgb", "depth", "confidence", "motion", "time")
@@ -64,19 +64,7 @@ class CloudColours:
         return self._ranges.get(mode, Range(0, 1))
 
     def legend(self, mode: str, width: int = 300) -> np.ndarray:
-        """[44, width, 3] uint8: the map with its two end values and what it shows."""
-        return legend(self.range_of(mode), _UNITS[mode], width)
-
-
-def legend(values: Range, label: str, width: int = 300) -> np.ndarray:
-    """[44, width, 3] uint8: a bar of the map over its two end values and the label."""
-    from PIL import Image, ImageDraw
-
-    image = Image.new("RGB", (width, 44), "white")
-    bar = np.broadcast_to(ramp(np.linspace(0, 1, width)), (20, width, 3))
-    image.paste(Image.fromarray(np.ascontiguousarray(bar)), (0, 0))
-    draw = ImageDraw.Draw(image)
-    ends = (f"{values.low:.3g}", f"{values.high:.3g}")
-    for text, x, anchor in ((ends[0], 2, "lt"), (label, width // 2, "mt"), (ends[1], width - 2, "rt")):
-        draw.text((x, 26), text, fill="black", anchor=anchor)
-    return np.asarray(image)
+        """[LEGEND_HEIGHT, width, 3] uint8: the map with its two end values and what it shows."""
+        values = self.range_of(mode)
+        ends = f"{values.low:.3g}", f"{values.high:.3g}"
+        return legend(ramp(np.linspace(0, 1, width)), ends[0], _UNITS[mode], ends[1], width)

@@ -17,11 +17,19 @@ from PIL import Image, ImageDraw
 from openmore.errors import InputError
 from openmore.export.colours import time_colours
 from openmore.io.atomic import atomic_file
-from openmore.io.colours import MOVING, ramp
-from openmore.io.preview import inverse_depth, motion_overlay
+from openmore.io.colours import MOVING, legend
+from openmore.io.preview import (
+    depth_legend,
+    inverse_depth,
+    motion_legend,
+    motion_overlay,
+    near_colours,
+    near_range,
+    picture_legend,
+)
 from openmore.io.video import write_video
 from openmore.progress import ProgressCallback, silent
-from openmore.types import Camera, Reconstruction
+from openmore.types import Camera, FramePrediction, Reconstruction
 from openmore.viewer.layers import Background, FrameCache, Settings
 from openmore.viewer.scene_view import native_fps
 
@@ -36,37 +44,57 @@ def write_preview_video(
     *,
     height: int = 240,
     columns: int = 4,
+    legends: bool = True,
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> Path:
     """Write an mp4, or an endless .gif or .webp, at the scene's own rate.
 
-    `height`: of one panel; `columns`: 4 is a strip, 2 a square. Animated pictures are held in memory while they are
-    made: take them from short clips.
+    `height`: of one panel; `columns`: 4 is a strip, 2 a square; `legends`: say under each panel what it shows.
+    Animated pictures are held in memory while they are made: take them from short clips.
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: choose another output or pass --overwrite")
-    pictures = preview_frames(recon, height, columns, progress)
+    pictures = preview_frames(recon, height, columns, legends, progress)
     if path.suffix.lower() in (".gif", ".webp"):
         return _write_animation(path, pictures, native_fps(recon))
     return write_video(path, pictures, native_fps(recon))
 
 
 def preview_frames(
-    recon: Reconstruction, height: int = 240, columns: int = 4, progress: ProgressCallback = silent
+    recon: Reconstruction,
+    height: int = 240,
+    columns: int = 4,
+    legends: bool = False,
+    progress: ProgressCallback = silent,
 ) -> Iterator[np.ndarray]:
     """[H, W, 3] uint8 pictures, one per frame. Panels without data (rgb, motion) are left out."""
     if not len(recon):
         raise InputError("the scene has no frames: nothing to draw")
-    low, high = depth_range(recon)
+    shown = depth_range(recon)
     top = TopView(recon, height)
     for number, frame in enumerate(recon.frames):
         panels = [] if frame.rgb is None else [frame.rgb]
-        panels.append(ramp((inverse_depth(frame.depth) - low) / max(high - low, 1e-12)))
+        panels.append(near_colours(inverse_depth(frame.depth), shown))
         if frame.motion is not None:
             panels.append(motion_overlay(frame.rgb, frame.motion))
-        yield _grid([*(_at_height(panel, height) for panel in panels), top.draw(number)], columns)
+        panels = [*(_at_height(panel, height) for panel in panels), top.draw(number)]
+        if legends:
+            panels = [np.concatenate(pair) for pair in zip(panels, _legends(recon, frame, shown, panels), strict=True)]
+        yield _grid(panels, columns)
         progress("video", number + 1, len(recon))
+
+
+def _legends(
+    recon: Reconstruction, frame: FramePrediction, shown: tuple[float, float], panels: list[np.ndarray]
+) -> list[np.ndarray]:
+    """One foot per panel, as wide as the panel."""
+    width, side = panels[0].shape[1], panels[-1].shape[1]
+    feet = [] if frame.rgb is None else [picture_legend(frame.index, frame.index, width)]
+    feet.append(depth_legend(shown, width))
+    if frame.motion is not None:
+        feet.append(motion_legend(width))
+    return [*feet, legend(time_colours(side), "first", "from above", "last", side)]
 
 
 def _write_animation(path: Path, pictures: Iterator[np.ndarray], fps: float) -> Path:
@@ -79,12 +107,9 @@ def _write_animation(path: Path, pictures: Iterator[np.ndarray], fps: float) -> 
 
 
 def depth_range(recon: Reconstruction) -> tuple[float, float]:
-    """2nd and 98th percentile of 1/z over frames spread over the clip."""
+    """The range of 1/z that serves all frames, from frames spread over the clip."""
     chosen = np.unique(np.linspace(0, len(recon) - 1, _SAMPLE).round().astype(int))
-    inverse = np.concatenate([inverse_depth(recon.frames[int(i)].depth)[::4, ::4].ravel() for i in chosen])
-    known = inverse[inverse > 0]
-    low, high = np.percentile(known, (2, 98)) if len(known) else (0.0, 1.0)
-    return float(low), float(high)
+    return near_range([inverse_depth(recon.frames[int(i)].depth)[::4, ::4] for i in chosen])
 
 
 class TopView:
@@ -154,8 +179,8 @@ def _colour(rgb: np.ndarray) -> tuple[int, int, int]:
 
 
 def _middle(xz: np.ndarray) -> np.ndarray:
-    """The two corners of the box that holds the middle 96 % of the points, or nothing."""
-    return np.percentile(xz, (2, 98), axis=0) if len(xz) else np.zeros((0, 2))
+    """The two corners of the box that holds the middle 80 % of the points, or nothing: far ones would shrink the rest."""
+    return np.percentile(xz, (10, 90), axis=0) if len(xz) else np.zeros((0, 2))
 
 
 def _at_height(image: np.ndarray, height: int) -> np.ndarray:
