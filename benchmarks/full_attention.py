@@ -24,6 +24,9 @@ from openmore.model.estimate import estimate_full, matmul_gflops
 from openmore.model.more import MoRe
 
 
+ENOUGH_S = 45.0  # a case that took this long is not repeated
+
+
 def one_case(name: str, size: str, frames: int, dtype: str, repeats: int) -> dict[str, object]:
     """Time one pass in this process."""
     width, height = map(int, size.split("x"))
@@ -50,6 +53,8 @@ def one_case(name: str, size: str, frames: int, dtype: str, repeats: int) -> dic
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
+        if sum(seconds) > ENOUGH_S:
+            break
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     estimate = estimate_full(preset(name), frames, (height, width), kind)
     return {
