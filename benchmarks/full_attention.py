@@ -18,11 +18,10 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks._models import random_model
 from benchmarks._record import record
 from openmore.model.config import preset
 from openmore.model.estimate import estimate_full, matmul_gflops
-from openmore.model.more import MoRe
-
 
 ENOUGH_S = 45.0  # a case that took this long is not repeated
 
@@ -32,17 +31,7 @@ def one_case(name: str, size: str, frames: int, dtype: str, repeats: int) -> dic
     width, height = map(int, size.split("x"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = torch.bfloat16 if dtype == "bf16" else torch.float32
-    with torch.device("meta"):
-        model = MoRe(preset(name))
-    # Random numbers drawn once per tensor: the usual initialisation would take longer than the measurement.
-    model = model.to_empty(device="cpu")
-    for parameter in model.parameters():
-        parameter.data = torch.full_like(parameter, 0.02).uniform_(-0.02, 0.02)
-    model.aggregator.reset_constants()
-    model.eval().requires_grad_(False)
-    if dtype == "bf16":
-        model.half_precision()
-    model.to(device)
+    model = random_model(name, dtype, device)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     images = torch.rand(1, frames, 3, height, width, device=device)
     seconds = []
