@@ -179,7 +179,7 @@ def _colour(rgb: np.ndarray) -> tuple[int, int, int]:
 
 
 def _middle(xz: np.ndarray) -> np.ndarray:
-    """The two corners of the box that holds the middle 80 % of the points, or nothing: far ones would shrink the rest."""
+    """Two corners of the box of the middle 80 % of the points, or nothing: far points would shrink the rest."""
     return np.percentile(xz, (10, 90), axis=0) if len(xz) else np.zeros((0, 2))
 
 
