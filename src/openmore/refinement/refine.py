@@ -20,13 +20,14 @@ from openmore.refinement import tracks
 from openmore.refinement.bundle import Observations
 from openmore.refinement.camera_motion import find_shots
 from openmore.refinement.gaps import fill
+from openmore.refinement.given import check_given
 from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, state_of, world_from_cam
 from openmore.refinement.survey import ImageSource, Survey, survey
-from openmore.refinement.warnings import describe_shot, describe_survey
+from openmore.refinement.warnings import describe_cuts, describe_shot, describe_survey
 
 Arrays = Sequence[np.ndarray] | Callable[[int], np.ndarray]
 
@@ -97,6 +98,7 @@ class _Job:
         describe_survey(self.report, self.seen)
         obs = self._tracks(pairs)
         shots = find_shots(S, pairs)
+        describe_cuts(self.report, shots, S)
         self.report.shots = [(int(s[0]), int(s[-1])) for s in shots]
         for done, frames in enumerate(shots):
             self._shot(frames, obs)
@@ -124,6 +126,10 @@ class _Job:
         )
         solution = solve_shot(shot)
         before = judge(state_of(self.network, self.K), own)
+        if solution is not None and solution.kind != "still" and shot.known_K:
+            solution, doubt = check_given(shot, solution)
+            if doubt:
+                self.report.warn(doubt)
         describe_shot(self.report, shot, solution, before)
         if solution is not None and _better(solution, before, len(own)):
             self._accept(shot, solution)

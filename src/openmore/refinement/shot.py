@@ -63,7 +63,7 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     inside[shot.frames] = True
     if is_still(shot.pairs):
         return _still(shot, inside)
-    K = _intrinsics(shot)
+    K = shot.K if shot.known_K else estimate_intrinsics(shot)
     if is_turn(shot.pairs, shot.keypoints, K):
         return _turning(shot, K)
     return _moving(shot, K)
@@ -96,9 +96,8 @@ def world_from_cam(state: State) -> np.ndarray:
     return out
 
 
-def _intrinsics(shot: ShotInput) -> np.ndarray:
-    if shot.known_K:
-        return shot.K
+def estimate_intrinsics(shot: ShotInput) -> np.ndarray:
+    """K [3, 3] whose focal length suits the pairs of frames best, whatever was given."""
     if may_turn(shot.pairs):
         focal = focal_from_rotations(shot.pairs, shot.keypoints, shot.K, shot.long_side)
         K = _with_focal(shot.K, focal)

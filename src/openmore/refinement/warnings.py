@@ -5,19 +5,18 @@ Every text says what was seen and what was done about it; none stops the run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from openmore.refinement.camera_motion import is_planar
 from openmore.refinement.report import Fit, RefinementReport
 from openmore.refinement.shot import ShotInput, ShotSolution
-from openmore.refinement.solver import Settings, solve
 from openmore.refinement.survey import Survey
 
 FEW_POINTS = 60  # key points below which a frame is called blank
 FEW_OBSERVATIONS = 30  # observations below which a frame's pose is weakly held
 EXPOSURE_STEP = 0.2  # log brightness from one frame to the next
-K_RATIO = 0.2  # log ratio of focal lengths that is called wrong, when
-K_GAIN = 0.8  # the cost falls below this share with another one
 
 
 def describe_survey(report: RefinementReport, seen: Survey) -> None:
@@ -38,6 +37,22 @@ def describe_survey(report: RefinementReport, seen: Survey) -> None:
     jumps = np.flatnonzero(np.abs(np.diff(bright)) > EXPOSURE_STEP) + 1
     if len(jumps):
         report.warn(f"exposure changes abruptly at {len(jumps)} frame(s) ({listed(jumps)}): matches are fewer there")
+
+
+def describe_cuts(report: RefinementReport, shots: Sequence[np.ndarray], frames: int) -> None:
+    """Warnings about what hangs together: cuts, and a clip of which nothing does."""
+    if frames < 2:
+        return
+    if not shots:
+        report.warn(
+            "no frames show the same static structure (no texture, all pixels moving, or a clip too short); the "
+            "network's cameras are kept"
+        )
+    elif len(shots) > 1:
+        parts = ", ".join(f"{s[0]}..{s[-1]}" for s in shots)
+        report.warn(
+            f"the video is cut into {len(shots)} shots ({parts}): each is solved apart and placed by the network"
+        )
 
 
 def describe_shot(report: RefinementReport, shot: ShotInput, solution: ShotSolution | None, before: Fit) -> None:
@@ -68,22 +83,6 @@ def _describe_moving(report: RefinementReport, shot: ShotInput, solution: ShotSo
         report.warn(
             f"{where}: {len(lost)} frame(s) could not be placed ({listed(lost)}); interpolated or the network's"
         )
-    if shot.known_K and (focal := better_focal(solution)) is not None:
-        given = solution.state.focal
-        report.warn(
-            f"{where}: wrong K: a focal length of {given:.0f} px was given, the video suggests {focal:.0f} px (at the "
-            "working size); K is kept, check it or leave it out"
-        )
-
-
-def better_focal(solution: ShotSolution) -> float | None:
-    """A clearly better focal length than the given one, in pixels; None when the given one will do."""
-    free = solution.placed.copy()
-    free[np.flatnonzero(free)[0]] = False
-    same = solve(solution.state, solution.obs, Settings(free, iterations=4))
-    other = solve(solution.state, solution.obs, Settings(free, free_focal=True, iterations=12))
-    ratio = abs(float(np.log(other.state.focal / solution.state.focal)))
-    return other.state.focal if ratio > K_RATIO and other.cost < K_GAIN * same.cost else None
 
 
 def listed(frames: np.ndarray | list[int], most: int = 4) -> str:
