@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmore.errors import DataError
+from openmore.errors import DataError, MissingExtra
 from openmore.evaluation.baselines import NoMotion
 from openmore.evaluation.compare import compare
 from openmore.evaluation.prediction import Clip, Prediction
 from openmore.evaluation.protocols.base import Benchmark
 from openmore.evaluation.protocols.registry import BUILDERS, benchmark
+from openmore.evaluation.ray_shards import run_on_ray
 from openmore.evaluation.report import write_report
+from openmore.evaluation.shards import WHOLE, Shard, local_device, of_environment
 from openmore.evaluation.suite import run
 from tests.datasets.miniatures import dynamic, native, static
 from tests.datasets.miniatures.world import World, make_world
@@ -107,9 +114,9 @@ def test_bonn_takes_frames_and_poses_by_position(name: str, tmp_path: Path) -> N
     world = make_world(frames=34, K=np.array([[542.8, 0, 315.6], [0, 542.6, 237.8], [0, 0, 1]]))
     native.bonn(tmp_path / "data", world)
     bench = benchmark(name)
-    jobs, missing = bench.jobs(bench.dataset(tmp_path / "data"))
-    assert [job.frames for job in jobs] == [tuple(range(30, 34))]
-    assert len(missing) == 4
+    plan = bench.plan(bench.dataset(tmp_path / "data"))
+    assert [job.frames for job in plan.jobs] == [tuple(range(30, 34))]
+    assert len(plan.missing) == 4 and plan.short == {"rgbd_bonn_balloon2": "4 of 110 frames"}
     (result,) = run(bench, [Oracle(world)], tmp_path / "data", tmp_path / "out", keep_going=False)
     assert result.summary.get("ate", 0.0) == pytest.approx(0, abs=1e-4)
     assert not result.complete and "1 of 5 sequences" in write_report(bench, [result], tmp_path / "out")
@@ -127,7 +134,7 @@ def test_published_rows_stand_beside_ours(tmp_path: Path) -> None:
     world, bench = set_up("sintel-pose", tmp_path)
     (result,) = run(bench, [Oracle(world)], tmp_path / "data", tmp_path / "out")
     text = write_report(bench, [result], tmp_path / "out")
-    assert "**oracle (1 of 14 sequences)**" in text
+    assert "**oracle (1 of 14 sequences, 1 cut short)**" in text and "cut short: alley_2 (6 of 50 frames)" in text
     assert "| MoRe " in text and "0.147" in text and "oracle: not on disk: ambush_4" in text
 
 
@@ -163,7 +170,7 @@ def test_failures_are_counted_with_their_reason(tmp_path: Path) -> None:
     assert list(result.sequences) == ["alley_2"]
     stored = json.loads((tmp_path / "out/oracle/results.json").read_text())
     assert stored["failures"] == result.failures and stored["expected"] == 14 and not stored["complete"]
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(DataError, match=r"again failed on temple_3: CUDA out of memory \(--keep-going counts it"):
         run(bench, [Oracle(world, "again", fail_on="temple")], tmp_path / "data", tmp_path / "out", keep_going=False)
 
 
@@ -184,11 +191,138 @@ def test_nan_predictions_are_a_failure(tmp_path: Path) -> None:
 def test_shards_add_up(tmp_path: Path) -> None:
     world = two_sequences(tmp_path)
     bench, method = benchmark("sintel-pose"), Oracle(world)
-    for i in range(2):
-        (part,) = run(bench, [method], tmp_path / "data", tmp_path / "out", shard=(i, 2))
-        assert len(part.sequences) == 1
-    (whole,) = run(bench, [method], tmp_path / "data", tmp_path / "out")
-    assert len(whole.sequences) == 2 and method.calls == 2
+    assert run(bench, [method], tmp_path / "data", tmp_path / "out", shard=Shard(1, 3)) == []
+    assert run(bench, [method], tmp_path / "data", tmp_path / "out", shard=Shard(0, 3)) == []
+    (whole,) = run(bench, [method], tmp_path / "data", tmp_path / "out", shard=Shard(2, 3))  # nothing left for it
+    assert list(whole.sequences) == ["alley_2", "temple_3"] and method.calls == 2
+    alone = json.loads((tmp_path / "out/oracle/results.json").read_text())
+    (again,) = run(bench, [method], tmp_path / "data", tmp_path / "out")
+    assert again.summary == alone["summary"] and method.calls == 2
+    other = Oracle(world, "oracle")
+    other.describe = lambda: {"name": "oracle", "weights": "newer"}  # type: ignore[method-assign]
+    assert run(bench, [other], tmp_path / "data", tmp_path / "out", shard=Shard(0, 3)) == []  # parts of older weights
+
+
+def test_summaries_that_need_raw_material_survive_sharding(tmp_path: Path) -> None:
+    for name in ("co3d", "davis"):
+        world, bench = set_up(name, tmp_path / name)
+        for i in range(2):
+            results = run(bench, [Oracle(world)], tmp_path / name / "data", tmp_path / name / "out", shard=Shard(i, 2))
+        (whole,) = run(bench, [Oracle(world)], tmp_path / name / "data", tmp_path / name / "whole")
+        assert results[0].summary == whole.summary
+
+
+def test_torchrun_sets_shard_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert of_environment() == WHOLE and local_device("cuda") == "cuda"
+    for key, value in (("RANK", "5"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "8")):
+        monkeypatch.setenv(key, value)
+    assert of_environment() == Shard(5, 8)
+    assert local_device("cuda") == "cuda:1" and local_device("cpu") == "cpu" and local_device("cuda:3") == "cuda:3"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from openmore.evaluation.baselines import NoMotion
+from openmore.evaluation.protocols.registry import benchmark
+from openmore.evaluation.suite import run
+
+class Dies(NoMotion):
+    def predict(self, clip):
+        if "temple" in clip.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(clip)
+
+run(benchmark("sintel-depth-14"), [Dies()], Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    two_sequences(tmp_path)
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "data"), str(tmp_path / "out")]
+    assert subprocess.run(words, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert [p.name for p in (tmp_path / "out/no-motion/predictions").iterdir()] == ["alley_2.npz"]
+
+    class Counting(NoMotion):
+        seen: list[str] = []  # noqa: RUF012
+
+        def predict(self, clip: Clip) -> Prediction:
+            self.seen.append(clip.name)
+            return super().predict(clip)
+
+    (result,) = run(benchmark("sintel-depth-14"), [Counting()], tmp_path / "data", tmp_path / "out")
+    assert Counting.seen == ["temple_3"] and len(result.sequences) == 2
+
+
+@pytest.mark.slow
+def test_ray_shards_equal_one_run(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    two_sequences(tmp_path)
+    bench = benchmark("sintel-depth-14")
+    ray.init(num_cpus=2, logging_level=40)
+    try:
+        (result,) = run_on_ray(bench, [NoMotion], tmp_path / "data", tmp_path / "out", 2)
+        with pytest.raises(DataError, match="shard 0 of 1 failed: "):
+            run_on_ray(bench, [NoMotion], tmp_path / "nowhere", tmp_path / "out", 1)
+    finally:
+        ray.shutdown()
+    assert {p.name for p in (tmp_path / "out/no-motion/parts").iterdir()} == {"0of2.json", "1of2.json"}
+    (alone,) = run(bench, [NoMotion()], tmp_path / "data", tmp_path / "alone")
+    assert result.summary == alone.summary
+
+
+def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match="ray"):
+        run_on_ray(benchmark("sintel-pose"), [NoMotion], tmp_path, tmp_path / "out", 2)
+
+
+def test_other_pictures_under_the_same_name_are_predicted_again(tmp_path: Path) -> None:
+    world, bench = set_up("clips", tmp_path)
+    method = Oracle(world)
+    run(bench, [method], tmp_path / "data", tmp_path / "out")
+    other = World(255 - world.rgb, world.depth, world.moving, world.world_from_cam, world.K)
+    native.posed_folder(tmp_path / "data", other)
+    run(bench, [method], tmp_path / "data", tmp_path / "out")
+    assert method.calls == 2
+
+
+def test_a_scene_whose_every_pose_is_lost(tmp_path: Path) -> None:
+    world = make_world(frames=6)
+    static.scannet(tmp_path / "data", world)
+    broken = tmp_path / "data/scans/scene0708_00"
+    shutil.copytree(tmp_path / "data/scans/scene0707_00", broken)
+    for path in (broken / "pose").iterdir():
+        path.write_text("-inf -inf -inf -inf\n" * 4)
+    bench = benchmark("scannet-pose")
+    with pytest.raises(DataError, match=r"scene0708_00 has no usable frame .*lost tracking"):
+        run(bench, [NoMotion()], tmp_path / "data", tmp_path / "out", keep_going=False)
+    (result,) = run(bench, [Oracle(world)], tmp_path / "data", tmp_path / "out")
+    assert "lost tracking" in result.failures["scene0708_00"] and list(result.sequences) == ["scene0707_00"]
+    assert result.expected == 100
+
+
+def test_a_sequence_of_one_frame_is_too_short(tmp_path: Path) -> None:
+    _, bench = set_up("sintel-pose", tmp_path, frames=1)
+    with pytest.raises(DataError, match=r"alley_2 has 1 frames of the benchmark, expected at least 2"):
+        run(bench, [NoMotion()], tmp_path / "data", tmp_path / "out")
+
+
+def test_short_and_far_sequences_leave_co3d_by_its_own_rules(tmp_path: Path) -> None:
+    world = make_world(frames=12)
+    static.co3d_benchmark(tmp_path / "data", world)
+    path = tmp_path / "data/apple_test.jgz"
+    (entries,) = json.loads(gzip.decompress(path.read_bytes())).values()
+    far = [{**entry, "T": [2e5, 0.0, 0.0]} for entry in entries]
+    path.write_bytes(gzip.compress(json.dumps({"good": entries, "short": entries[:9], "far": far}).encode()))
+    bench = benchmark("co3d", shortest=10)
+    plan = bench.plan(bench.dataset(tmp_path / "data"))
+    assert [job.sequence for job in plan.jobs] == ["apple/good"]
+    assert len(set(plan.jobs[0].frames)) == 10
+    assert "2 sequences left out" in bench.note
+    path.write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(DataError, match="none of the sequences of co3d"):
+        run(bench, [NoMotion()], tmp_path / "data", tmp_path / "out")
 
 
 def test_no_data_at_all(tmp_path: Path) -> None:

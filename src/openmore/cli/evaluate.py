@@ -8,20 +8,22 @@ Choices
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from openmore.cli.evaluate_run import (
     Device,
     Dtype,
+    KeepGoing,
     KnownK,
     LongSide,
+    Maker,
     Mode,
     Out,
+    Ray,
     Refine,
     Shard,
-    Strict,
     Weights,
     network,
     parse_size,
@@ -31,11 +33,8 @@ from openmore.cli.evaluate_trajectory import trajectory
 from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
 
-if TYPE_CHECKING:
-    from openmore.evaluation.prediction import Predictor
-
 # Benchmarks whose data set is a folder the user has; see openmore.evaluation.protocols.registry.
-PUBLISHED = "sintel-pose tum-pose bonn-pose scannet-pose davis".split()
+PUBLISHED = "sintel-pose tum-pose bonn-pose scannet-pose".split()
 PUBLISHED_DEPTH = "sintel-depth sintel-depth-14 bonn-depth kitti-depth tum-depth".split()
 
 verbs = typer.Typer(help="Measure trajectories, clips and benchmarks.", no_args_is_help=True)
@@ -62,13 +61,14 @@ def suite_command(name: str) -> Any:
         device: Device = "cpu",
         dtype: Dtype = "auto",
         long_side: LongSide = None,
-        strict: Strict = False,
+        keep_going: KeepGoing = False,
         shard: Shard = None,
+        ray: Ray = 0,
     ) -> None:
         from openmore.evaluation.protocols.registry import benchmark
 
         method = network(weights, mode, refine, device, dtype, long_side)
-        run_and_report(benchmark(name), [method], data, out / name, strict, shard)
+        run_and_report(benchmark(name), [method], data, out / name, keep_going, shard, ray, device)
 
     return command
 
@@ -88,17 +88,17 @@ def depth_command(name: str) -> Any:
         device: Device = "cpu",
         dtype: Dtype = "auto",
         long_side: LongSide = None,
-        strict: Strict = False,
+        keep_going: KeepGoing = False,
         shard: Shard = None,
+        ray: Ray = 0,
     ) -> None:
         from openmore.evaluation.protocols.registry import benchmark
 
         options: dict[str, Any] = {"slow": scale_shift, **({"render": render} if render else {})}
         bench = benchmark(name, **options)
         method = network(weights, mode, "none", device, dtype, long_side)
-        # Another render is another input: it must not share cached predictions.
         folder = out / (name if render in (None, "final") else f"{name}-{render}")
-        run_and_report(bench, [method], data, folder, strict, shard)
+        run_and_report(bench, [method], data, folder, keep_going, shard, ray, device)
 
     return command
 
@@ -115,14 +115,38 @@ def co3d(
     device: Device = "cpu",
     dtype: Dtype = "auto",
     long_side: LongSide = None,
-    strict: Strict = False,
+    keep_going: KeepGoing = False,
     shard: Shard = None,
+    ray: Ray = 0,
 ) -> None:
     """Co3Dv2 relative pose: RRA, RTA, AUC@30 over ten frames per sequence."""
     from openmore.evaluation.protocols.co3d import Co3DPose
 
     method = network(weights, mode, refine, device, dtype, long_side)
-    run_and_report(Co3DPose(annotations, frames), [method], data, out / "co3d", strict, shard)
+    run_and_report(Co3DPose(annotations, frames), [method], data, out / "co3d", keep_going, shard, ray, device)
+
+
+@verbs.command()
+def davis(
+    data: Annotated[Path, typer.Option(help="Root of DAVIS 2016 or 2017, see docs/data.md.")],
+    year: Annotated[str, typer.Option(help="Whose lists: 2016 (20 sequences in val) or 2017 (30).")] = "2016",
+    split: Annotated[str, typer.Option(help="train, val, trainval, or all: every annotated folder.")] = "val",
+    weights: Weights = "small",
+    mode: Mode = "full",
+    out: Out = Path("evaluation"),
+    device: Device = "cpu",
+    dtype: Dtype = "auto",
+    long_side: LongSide = None,
+    keep_going: KeepGoing = False,
+    shard: Shard = None,
+    ray: Ray = 0,
+) -> None:
+    """DAVIS motion masks: J and F, calibration beside them."""
+    from openmore.evaluation.protocols.davis import DavisMasks
+
+    method = network(weights, mode, "none", device, dtype, long_side)
+    folder = out / ("davis" if (year, split) == ("2016", "val") else f"davis-{year}-{split}")
+    run_and_report(DavisMasks(year=year, split=split), [method], data, folder, keep_going, shard, ray, device)
 
 
 @verbs.command()
@@ -131,24 +155,31 @@ def synthetic(
     mode: Mode = "full",
     refine: Refine = "none",
     known_k: KnownK = False,
+    data: Annotated[Path | None, typer.Option(help="Clips of `openmore synth` to take instead of rendering.")] = None,
     count: Annotated[int, typer.Option(help="Number of clips.")] = 20,
     frames: Annotated[int, typer.Option(help="Frames per clip.")] = 16,
     out: Out = Path("evaluation"),
     device: Device = "cpu",
     dtype: Dtype = "auto",
-    strict: Strict = False,
+    keep_going: KeepGoing = False,
+    shard: Shard = None,
+    ray: Ray = 0,
 ) -> None:
     """Held-out clips of the synthetic world, beside the baselines."""
     from openmore.evaluation.baselines import BASELINES
     from openmore.evaluation.protocols.synthetic import Synthetic
 
-    methods = [network(weights, mode, refine, device, dtype, None, known_k), *(make() for make in BASELINES)]
-    run_and_report(Synthetic(count=count, frames=frames), methods, Path(), out / "synthetic", strict, None)
+    methods = [network(weights, mode, refine, device, dtype, None, known_k), *BASELINES]
+    bench = Synthetic(count=count, frames=frames, folder=data)
+    run_and_report(bench, methods, data or Path(), out / "synthetic", keep_going, shard, ray, device)
 
 
 @verbs.command()
 def clips(
-    folder: Annotated[Path, typer.Argument(help="A posed clip, or a folder of them (rgb/, poses.txt, ...).")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="A posed clip, or a folder of them (rgb/, poses.txt, ...).")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder, as the other suites take it.")] = None,
     weights: Annotated[list[str] | None, typer.Option(help="One or more; 'none' for baselines only.")] = None,
     mode: Annotated[list[str] | None, typer.Option(help="One or more of full, stream, stream-windowN.")] = None,
     refine: Refine = "none",
@@ -159,20 +190,25 @@ def clips(
     device: Device = "cpu",
     dtype: Dtype = "auto",
     long_side: LongSide = None,
-    strict: Strict = False,
+    keep_going: KeepGoing = False,
+    shard: Shard = None,
+    ray: Ray = 0,
 ) -> None:
     """Every clip with some truth in a folder, beside baselines that need no network."""
     from openmore.evaluation.baselines import BASELINES
     from openmore.evaluation.protocols.clips import Clips
 
     named = [w for w in weights or ["small"] if w != "none"]
-    methods: list[Predictor] = [
+    methods: list[Maker] = [
         network(w, m, refine, device, dtype, long_side, known_k) for w in named for m in mode or ["full"]
     ]
-    methods += [make() for make in BASELINES] if baselines else []
+    methods += BASELINES if baselines else []
     if not methods:
         raise InputError("nothing to evaluate: give --weights or keep the baselines")
-    run_and_report(Clips(max_frames=max_frames), methods, folder, out / "clips", strict, None)
+    root = folder or data
+    if root is None:
+        raise InputError("no folder was given: openmore evaluate clips FOLDER")
+    run_and_report(Clips(max_frames=max_frames), methods, root, out / "clips", keep_going, shard, ray, device)
 
 
 @verbs.command("kitti-speed")
@@ -220,7 +256,7 @@ def ablation(
     out: Out = Path("evaluation"),
     device: Device = "cpu",
     dtype: Dtype = "auto",
-    strict: Strict = False,
+    keep_going: KeepGoing = False,
 ) -> None:
     """The paper's ablations (attention forcing, refinement pass, grouped causal attention) for given weights."""
     from openmore.evaluation.ablation import parse_data, rows, run_ablation
@@ -229,7 +265,7 @@ def ablation(
     methods = rows(full, no_forcing=no_forcing, kl=kl, no_grouped=no_grouped)
     with progress_bar() as progress:
         text = run_ablation(
-            methods, suites, out / "ablation", mode, device, dtype, keep_going=not strict, progress=progress
+            methods, suites, out / "ablation", mode, device, dtype, keep_going=keep_going, progress=progress
         )
     print(text)
 

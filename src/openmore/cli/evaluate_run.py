@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
 
 if TYPE_CHECKING:
+    from openmore.evaluation import shards
     from openmore.evaluation.prediction import Predictor
     from openmore.evaluation.protocols.base import Benchmark
     from openmore.evaluation.suite import Result
@@ -25,40 +28,79 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of results; an ex
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 LongSide = Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first failure instead of counting it.")]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Count sequences that fail, with their reasons, instead of stopping.")
+]
 Shard = Annotated[str | None, typer.Option(help="i/n: only every n-th sequence, from i. Default: torchrun's rank.")]
+Ray = Annotated[int, typer.Option(help="Shards to run as Ray tasks, one GPU each with --device cuda. 0: none.")]
+
+
+Maker = Callable[[], "Predictor"]  # makes a method where it runs: here, or in a Ray task
 
 
 def network(
     weights: str, mode: str, refine: str, device: str, dtype: str, long_side: int | None, known_K: bool = False
+) -> Maker:
+    """The network under test, to be made."""
+    return partial(make_network, weights, mode, refine, device, dtype, long_side, known_K)
+
+
+def make_network(
+    weights: str, mode: str, refine: str, device: str, dtype: str, long_side: int | None, known_K: bool
 ) -> Predictor:
     """The network under test."""
     from openmore.evaluation.network import Network
+    from openmore.evaluation.shards import local_device
 
     options: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
-    return Network(weights, mode, refine=refine, known_K=known_K, device=device, dtype=dtype, **options)
+    where = local_device(device)
+    return Network(weights, mode, refine=refine, known_K=known_K, device=where, dtype=dtype, **options)
 
 
 def run_and_report(
-    bench: Benchmark, methods: list[Predictor], data: Path, out: Path, strict: bool, shard: str | None
+    bench: Benchmark,
+    makers: list[Maker],
+    data: Path,
+    out: Path,
+    keep_going: bool,
+    shard: str | None,
+    ray: int = 0,
+    device: str = "cpu",
 ) -> list[Result]:
     """Run, write the tables, print the summary and what failed."""
-    from openmore.evaluation.report import headers, summary_columns, summary_rows, table, write_report
+    from openmore.evaluation.ray_shards import run_on_ray
     from openmore.evaluation.suite import run
 
-    with progress_bar() as progress:
-        results = run(bench, methods, data, out, shard=parse_shard(shard), keep_going=not strict, progress=progress)
+    if ray:
+        if shard is not None:
+            raise InputError("--ray makes the shards itself: leave --shard out")
+        results = run_on_ray(bench, makers, data, out, ray, keep_going=keep_going, gpus=float(device == "cuda"))
+    else:
+        mine, methods = parse_shard(shard), [make() for make in makers]
+        with progress_bar() as progress:
+            results = run(bench, methods, data, out, shard=mine, keep_going=keep_going, progress=progress)
+        if not results:
+            print(f"shard {mine.index} of {mine.count} is done; the last one to finish writes {out}")
+            return []
+    show(bench, results, out)
+    return results
+
+
+def show(bench: Benchmark, results: list[Result], out: Path) -> None:
+    """Write the tables; print the summary and what is missing from it."""
+    from openmore.evaluation.report import headers, summary_columns, summary_rows, table, write_report
+
     write_report(bench, results, out)
     header = ["method", *headers(summary_columns(bench)), "source"]
     print("\n".join(table(header, summary_rows(bench, results))))
     for result in results:
         if not result.complete:
-            failed, missing = len(result.failures), len(result.missing)
-            print(f"{result.method}: {len(result.sequences)} measured, {failed} failed, {missing} not on disk")
+            failed, missing, short = len(result.failures), len(result.missing), len(result.short)
+            counts = f"{len(result.sequences)} measured ({short} cut short), {failed} failed, {missing} not on disk"
+            print(f"{result.method}: {counts}")
             for name, reason in result.failures.items():
                 print(f"  {name}: {reason}")
     print(f"per sequence: {out / 'table.md'}")
-    return results
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -69,13 +111,13 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """`i/n` -> (i, n); None: torchrun's rank and world size. Raises InputError."""
-    from openmore.evaluation.suite import shard_of_environment
+def parse_shard(text: str | None) -> shards.Shard:
+    """`i/n`; None: torchrun's rank and world size. Raises InputError."""
+    from openmore.evaluation import shards
 
     if text is None:
-        return shard_of_environment()
+        return shards.of_environment()
     index, slash, count = text.partition("/")
     if not slash or not index.isdecimal() or not count.isdecimal():
         raise InputError(f"--shard {text} is not of the form i/n, for example 0/4")
-    return int(index), int(count)
+    return shards.Shard(int(index), int(count))

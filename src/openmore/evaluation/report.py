@@ -59,9 +59,12 @@ def summary_rows(benchmark: Benchmark, results: Sequence[Result]) -> list[list[s
 
 def label(result: Result) -> str:
     """The method, and what its mean is missing."""
-    if result.complete:
-        return result.method
-    return f"{result.method} ({len(result.sequences)} of {result.expected} sequences)"
+    lacking = []
+    if len(result.sequences) < result.expected:
+        lacking.append(f"{len(result.sequences)} of {result.expected} sequences")
+    if result.short:
+        lacking.append(f"{len(result.short)} cut short")
+    return result.method + (f" ({', '.join(lacking)})" if lacking else "")
 
 
 def source(row: PublishedRow) -> str:
@@ -98,6 +101,8 @@ def failures(result: Result) -> list[str]:
     lines = [f"- {result.method} failed on {name}: {reason}" for name, reason in result.failures.items()]
     if result.missing:
         lines.append(f"- {result.method}: not on disk: {', '.join(result.missing)}")
+    if result.short:
+        lines.append(f"- {result.method}: cut short: {', '.join(f'{n} ({what})' for n, what in result.short.items())}")
     return ["", *lines] if lines else []
 
 

@@ -2,28 +2,30 @@
 
 Choices
 - Every sequence is measured on its own and its row is kept; the summary is computed from the rows at the end.
-- A method or a file may fail on a sequence: the failure is recorded with its reason and counted in every table. With
-  `keep_going=False` the first failure stops the run.
-- Predictions are cached per method and sequence, so a run can be interrupted, resumed, re-measured or sharded: shard
-  i of n takes every n-th job; a last run without shards finds all predictions and writes the whole result.
+- The first failure stops the run, with its reason; `keep_going` counts failures instead, and every table shows them.
+- Predictions are cached per method and sequence, so a run that was interrupted, even killed, goes on where it was.
+- Shard i of n takes every n-th job and leaves its part beside the result; whoever finishes last joins the parts.
 - Truth never reaches a method, except intrinsics for baselines that say so.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import logging
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from openmore.data.datasets.base import Dataset
-from openmore.errors import ConfigError, DataError, OpenMoReError
-from openmore.evaluation.prediction import Prediction, Predictor, load_prediction, save_prediction
-from openmore.evaluation.protocols.base import Benchmark, Case, Job, Row
+from openmore.errors import DataError, OpenMoReError
+from openmore.evaluation.prediction import Clip, Prediction, Predictor, load_prediction, save_prediction
+from openmore.evaluation.protocols.base import Benchmark, Case, Job, Plan, Row
+from openmore.evaluation.shards import WHOLE, Part, Shard, join, take, write_part
 from openmore.io.atomic import write_json
 from openmore.progress import ProgressCallback, silent
 
@@ -42,6 +44,7 @@ class Result:
     sequences: dict[str, Row]
     failures: dict[str, str]  # sequence -> reason
     missing: list[str]  # sequences of the benchmark that are not on disk
+    short: dict[str, str]  # sequence -> "90 of 110 frames": measured over less than the benchmark
     seconds: float  # of prediction
     note: str = ""
     date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
@@ -53,8 +56,8 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Whether every sequence was measured, so that the summary can stand beside published ones."""
-        return not self.failures and not self.missing
+        """Whether every sequence was measured in full, so that the summary can stand beside published ones."""
+        return not self.failures and not self.missing and not self.short
 
     def as_dict(self) -> dict[str, Any]:
         """JSON content; raw material of summaries is left out."""
@@ -68,28 +71,44 @@ def run(
     data: Path,
     out: Path,
     *,
-    shard: tuple[int, int] = (0, 1),
+    shard: Shard = WHOLE,
     keep_going: bool = True,
     progress: ProgressCallback = silent,
 ) -> list[Result]:
     """Run every method on every sequence; one Result per method, written to `out/<method>/results.json`.
 
+    A shard returns nothing until every other shard of the same methods has finished.
     Raises DataError when nothing at all could be measured, and whatever failed first unless `keep_going`.
     """
     dataset = benchmark.dataset(data)
-    jobs, missing = benchmark.jobs(dataset)
-    jobs = take_shard(jobs, shard)
-    if not jobs:
-        raise DataError(f"{data} has none of the sequences of {benchmark.name}: missing {', '.join(missing[:5])} ...")
+    plan = benchmark.plan(dataset)
+    check_plan(benchmark, plan, data, keep_going)
+    jobs = take(plan.jobs, shard)
     tallies = [Tally(predictor, out / slug(predictor.name)) for predictor in predictors]
     for done, job in enumerate(jobs):
         progress(benchmark.name, done, len(jobs))
         run_job(benchmark, dataset, job, tallies, keep_going)
     progress(benchmark.name, len(jobs), len(jobs))
-    results = [tally.result(benchmark, missing) for tally in tallies]
-    for tally, result in zip(tallies, results):
-        write_json(tally.folder / "results.json", result.as_dict())
+    results = []
+    for tally in tallies:
+        if shard != WHOLE:
+            write_part(tally.folder, shard, tally.part)
+        whole = tally.part if shard == WHOLE else join(tally.folder, shard, tally.part, [j.sequence for j in plan.jobs])
+        if whole is not None:
+            results.append(finish(benchmark, plan, tally, whole))
     return results
+
+
+def check_plan(benchmark: Benchmark, plan: Plan, data: Path, keep_going: bool) -> None:
+    """Raises what makes the run pointless: no sequence at all, or a broken one that is not to be counted."""
+    if plan.broken and (not keep_going or not plan.jobs):
+        raise next(iter(plan.broken.values()))
+    for name, error in plan.broken.items():
+        log.warning("%s: %s", name, error)
+    if not plan.jobs:
+        some = ", ".join(plan.missing[:5]) + (" ..." if len(plan.missing) > 5 else "")
+        missing = f" (missing {some})" if some else ""
+        raise DataError(f"{data} has none of the sequences of {benchmark.name}{missing}: is it the right folder?")
 
 
 @dataclass
@@ -98,27 +117,33 @@ class Tally:
 
     predictor: Predictor
     folder: Path
-    rows: dict[str, Row] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    part: Part = field(init=False)
 
-    def result(self, benchmark: Benchmark, missing: list[str]) -> Result:
-        """The finished result. Raises DataError when no sequence was measured."""
-        if not self.rows:
-            name, reason = next(iter(self.failures.items()))
-            raise DataError(f"{self.predictor.name} failed on all {len(self.failures)} sequences; {name}: {reason}")
-        return Result(
-            benchmark.name,
-            benchmark.title,
-            self.predictor.name,
-            self.predictor.describe(),
-            benchmark.summarise(self.rows),
-            self.rows,
-            self.failures,
-            missing,
-            round(self.seconds, 3),
-            benchmark.note,
-        )
+    def __post_init__(self) -> None:
+        self.part = Part(self.predictor.describe())
+
+
+def finish(benchmark: Benchmark, plan: Plan, tally: Tally, part: Part) -> Result:
+    """The result of a method, written. Raises DataError when no sequence was measured."""
+    name = tally.predictor.name
+    if not part.rows:
+        sequence, reason = next(iter(part.failures.items()))
+        raise DataError(f"{name} failed on all {len(part.failures)} sequences; {sequence}: {reason}")
+    result = Result(
+        benchmark.name,
+        benchmark.title,
+        name,
+        part.description,
+        benchmark.summarise(part.rows),
+        part.rows,
+        {**{sequence: str(error) for sequence, error in plan.broken.items()}, **part.failures},
+        plan.missing,
+        {sequence: frames for sequence, frames in plan.short.items() if sequence in part.rows},
+        round(part.seconds, 3),
+        benchmark.note,
+    )
+    write_json(tally.folder / "results.json", result.as_dict())
+    return result
 
 
 def run_job(benchmark: Benchmark, dataset: Dataset, job: Job, tallies: list[Tally], keep_going: bool) -> None:
@@ -133,8 +158,8 @@ def run_job(benchmark: Benchmark, dataset: Dataset, job: Job, tallies: list[Tall
     for tally in tallies:
         try:
             prediction = predict(tally, case)
-            tally.rows[job.sequence] = benchmark.measure(prediction, case)
-            tally.seconds += prediction.seconds
+            tally.part.rows[job.sequence] = benchmark.measure(prediction, case)
+            tally.part.seconds += prediction.seconds
         except (OpenMoReError, RuntimeError, MemoryError) as error:
             fail(tally, job, error, keep_going)
 
@@ -142,7 +167,7 @@ def run_job(benchmark: Benchmark, dataset: Dataset, job: Job, tallies: list[Tall
 def predict(tally: Tally, case: Case) -> Prediction:
     """The cached prediction, or a new one, cached."""
     path = tally.folder / "predictions" / f"{slug(case.job.sequence)}.npz"
-    description = {**tally.predictor.describe(), "frames": list(case.job.frames)}
+    description = {**tally.part.description, "frames": list(case.job.frames), "pictures": fingerprint(case.clip)}
     prediction = load_prediction(path, description)
     if prediction is None:
         prediction = tally.predictor.predict(case.clip)
@@ -150,26 +175,24 @@ def predict(tally: Tally, case: Case) -> Prediction:
     return prediction.check(case.clip)
 
 
+def fingerprint(clip: Clip) -> str:
+    """A hash of what the method gets, from every 16th pixel: other data under the same names is other data."""
+    digest = hashlib.sha1(np.ascontiguousarray(clip.images[:, ::16, ::16]).tobytes())
+    digest.update(repr((clip.images.shape, None if clip.K is None else clip.K.round(9).tolist())).encode())
+    return digest.hexdigest()
+
+
 def fail(tally: Tally, job: Job, error: Exception, keep_going: bool) -> None:
-    """Count a failure, or stop."""
-    if not keep_going:
-        raise error
+    """Count a failure, or stop: with the error itself, or with a DataError that names who failed and where."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    tally.failures[job.sequence] = reason
+    if not keep_going:
+        if isinstance(error, OpenMoReError):
+            raise error
+        raise DataError(
+            f"{tally.predictor.name} failed on {job.sequence}: {reason} (--keep-going counts it and goes on)"
+        ) from error
+    tally.part.failures[job.sequence] = reason
     log.warning("%s on %s: %s", tally.predictor.name, job.sequence, reason)
-
-
-def take_shard(jobs: list[Job], shard: tuple[int, int]) -> list[Job]:
-    """Every n-th job. Raises ConfigError for an impossible shard."""
-    index, count = shard
-    if not 0 <= index < count:
-        raise ConfigError(f"shard {index}/{count} does not exist: give i/n with 0 <= i < n")
-    return jobs[index::count]
-
-
-def shard_of_environment() -> tuple[int, int]:
-    """(rank, world size) under torchrun, else (0, 1)."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
 def slug(name: str) -> str:

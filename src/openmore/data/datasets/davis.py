@@ -43,6 +43,10 @@ class Davis(FrameDataset):
             raise DataError(f"{self.top} has no Annotations/480p: unpack DAVIS-2017-trainval-480p.zip there")
         return found
 
+    def on_disk(self) -> list[str]:
+        """Sequences that have pictures."""
+        return decode.subfolders(self.top / "JPEGImages/480p")
+
     def _listed(self) -> list[str]:
         path = self.top / "ImageSets" / self.year / f"{self.split}.txt"
         lines = decode.require(path).read_text().split("\n")

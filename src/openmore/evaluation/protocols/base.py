@@ -5,8 +5,8 @@ A protocol never sees the predictor and a predictor never sees the truth; `suite
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ import numpy as np
 
 from openmore.data.datasets.base import Dataset
 from openmore.data.sample import Sample
+from openmore.errors import DataError, OpenMoReError
 from openmore.evaluation.matching import Matches, consecutive_matches
 from openmore.evaluation.prediction import Clip, Prediction
 
@@ -27,6 +28,16 @@ class Job:
 
     sequence: str
     frames: tuple[int, ...]
+
+
+@dataclass
+class Plan:
+    """What a benchmark will run on the data at hand, and what of it cannot be run."""
+
+    jobs: list[Job]
+    missing: list[str] = field(default_factory=list)  # sequences of the benchmark that are not on disk
+    broken: dict[str, OpenMoReError] = field(default_factory=dict)  # sequence -> why its index cannot be used
+    short: dict[str, str] = field(default_factory=dict)  # sequence -> "90 of 110 frames": measured, not comparable
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,8 @@ class Benchmark(Protocol):
         """Open the data."""
         ...
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
-        """The jobs, and the names of sequences of the benchmark that are not on disk."""
+    def plan(self, dataset: Dataset) -> Plan:
+        """The jobs, and what is missing, broken or cut short."""
         ...
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
@@ -111,6 +122,39 @@ class Benchmark(Protocol):
     def summarise(self, rows: Mapping[str, Row]) -> dict[str, float]:
         """Numbers of the benchmark from those of its sequences."""
         ...
+
+
+def plan_jobs(
+    dataset: Dataset,
+    names: Sequence[str],
+    missing: Sequence[str] = (),
+    *,
+    select: Callable[[list[int]], list[int]] = list,
+    fewest: int = 1,
+    expected: Callable[[str], int | None] = lambda _: None,
+) -> Plan:
+    """One job per sequence from the frames that `select` takes of the usable ones.
+
+    A sequence whose index cannot be read, or that has under `fewest` such frames, is broken; one with fewer than the
+    benchmark's `expected` number is short: it is measured, and the result says that it is not the published one.
+    """
+    plan = Plan([], list(missing))
+    for name in names:
+        try:
+            frames = tuple(select(dataset.frame_ids(name)))
+            if len(frames) < fewest:
+                raise DataError(
+                    f"{dataset.name}/{name} has {len(frames)} frames of the benchmark, expected at least {fewest}: "
+                    "the download is cut off"
+                )
+        except OpenMoReError as error:
+            plan.broken[name] = error
+            continue
+        plan.jobs.append(Job(name, frames))
+        wanted = expected(name)
+        if wanted is not None and len(frames) < wanted:
+            plan.short[name] = f"{len(frames)} of {wanted} frames"
+    return plan
 
 
 def present(dataset: Dataset, wanted: Sequence[str]) -> tuple[list[str], list[str]]:

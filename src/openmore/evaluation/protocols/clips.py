@@ -29,7 +29,7 @@ from openmore.evaluation.intrinsics import intrinsics_errors
 from openmore.evaluation.motion import mask_errors
 from openmore.evaluation.poses import invert, rms, rotation_angles
 from openmore.evaluation.prediction import Prediction
-from openmore.evaluation.protocols.base import Case, Column, Job, Row
+from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plan_jobs
 from openmore.evaluation.protocols.davis import resize
 from openmore.evaluation.trajectory import SMALLEST_MOTION, trajectory_errors
 
@@ -67,8 +67,8 @@ class Clips:
     def dataset(self, root: Path) -> Dataset:
         return PosedFolder(root, fill_missing=True)
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
-        return [Job(name, tuple(dataset.frame_ids(name)[: self.max_frames])) for name in dataset.names()], []
+    def plan(self, dataset: Dataset) -> Plan:
+        return plan_jobs(dataset, dataset.names(), select=lambda ids: ids[: self.max_frames], fewest=2)
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
         row: Row = {"frames": len(case.sample), "truth": ", ".join(f"{k} {v}" for k, v in case.truth.items())}

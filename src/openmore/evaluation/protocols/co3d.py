@@ -20,9 +20,9 @@ import numpy as np
 
 from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.co3d import Co3DBenchmark
-from openmore.errors import DataError
+from openmore.errors import DataError, OpenMoReError
 from openmore.evaluation.prediction import Prediction
-from openmore.evaluation.protocols.base import Case, Column, Job, Row
+from openmore.evaluation.protocols.base import Case, Column, Job, Plan, Row
 from openmore.evaluation.relative_pose import PairErrors, by_category, pair_errors, pooled, summary
 
 SEED, FRAMES, SHORTEST, LARGEST_T = 42, 10, 50, 1e5
@@ -52,14 +52,18 @@ class Co3DPose:
     def dataset(self, root: Path) -> Dataset:
         return Co3DBenchmark(root, annotations=self.annotations)
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
+    def plan(self, dataset: Dataset) -> Plan:
         frozen = read_frames(self.frames_json) if self.frames_json else None
         generator = np.random.RandomState(SEED)  # the published draws come from numpy's legacy generator
-        jobs, self.left_out = [], 0
+        plan, self.left_out = Plan([]), 0
         for name in dataset.names():
             if not isinstance(dataset, Co3DBenchmark):
                 raise DataError(f"{dataset.name} is not the Co3Dv2 pose benchmark")
-            index = dataset.index(name)
+            try:
+                index = dataset.index(name)
+            except OpenMoReError as error:
+                plan.broken[name] = error
+                continue
             if len(index.ids) < self.shortest or dataset.far_away(name, LARGEST_T):
                 self.left_out += 1
                 continue
@@ -70,8 +74,8 @@ class Co3DPose:
             else:
                 self.left_out += 1
                 continue
-            jobs.append(Job(name, tuple(chosen)))
-        return jobs, []
+            plan.jobs.append(Job(name, tuple(chosen)))
+        return plan
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
         if prediction.world_from_cam is None:

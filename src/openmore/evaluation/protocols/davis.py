@@ -21,7 +21,7 @@ from openmore.data.datasets.davis import Davis
 from openmore.errors import DataError
 from openmore.evaluation.motion import Calibration, mask_errors
 from openmore.evaluation.prediction import Prediction
-from openmore.evaluation.protocols.base import Case, Column, Job, Row, plain_mean
+from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plain_mean, plan_jobs
 
 LONG_SIDE, MULTIPLE, THRESHOLD = 512, 16, 0.5
 COLUMNS = tuple(
@@ -47,8 +47,10 @@ class DavisMasks:
     def dataset(self, root: Path) -> Dataset:
         return Davis(root, year=self.year, split=self.split)
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
-        return [Job(name, tuple(dataset.frame_ids(name))) for name in dataset.names()], []
+    def plan(self, dataset: Dataset) -> Plan:
+        listed = dataset.names()
+        here = set(dataset.on_disk()) if isinstance(dataset, Davis) else set(listed)
+        return plan_jobs(dataset, [n for n in listed if n in here], [n for n in listed if n not in here])
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
         if prediction.motion is None or case.sample.motion is None:

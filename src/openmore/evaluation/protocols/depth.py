@@ -20,13 +20,18 @@ from openmore.data.datasets.registry import open_dataset
 from openmore.errors import DataError
 from openmore.evaluation.depth import DepthErrors, depth_errors, resize_depth, weighted_mean
 from openmore.evaluation.prediction import Prediction
-from openmore.evaluation.protocols.base import Case, Column, Job, Row, present
+from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plan_jobs, present
 from openmore.evaluation.protocols.pose import (
     BONN,
+    SINTEL_ALL,
     SINTEL_POSE,
     TUM_DYNAMICS,
     every_third_of_first_ninety,
     frames_30_to_139,
+    ninety,
+    one_hundred_and_ten,
+    sintel_length,
+    unknown_length,
 )
 
 KITTI_DRIVES = [
@@ -77,18 +82,19 @@ class DepthBenchmark:
     title: str
     reader: str
     options: dict[str, object]
-    sequences: Sequence[str] | None  # None: all the reader has
+    sequences: Sequence[str]
     select: Callable[[list[int]], list[int]]
     variants: tuple[Variant, ...]
+    frames: Callable[[str], int | None] = unknown_length  # of a sequence in the benchmark
     note: str = ""
     columns: tuple[Column, ...] = COLUMNS
 
     def dataset(self, root: Path) -> Dataset:
         return open_dataset(self.reader, root, **self.options)
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
-        here, missing = present(dataset, self.sequences if self.sequences is not None else dataset.names())
-        return [Job(name, tuple(self.select(dataset.frame_ids(name)))) for name in here], missing
+    def plan(self, dataset: Dataset) -> Plan:
+        here, missing = present(dataset, self.sequences)
+        return plan_jobs(dataset, here, missing, select=self.select, expected=self.frames)
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
         if prediction.depth is None:
@@ -125,11 +131,12 @@ def sintel_depth(sequences: int = 23, slow: bool = False, render: str = "final")
     """`sequences`: 23 (CUT3R lineage) or 14 (Pi3). `render`: everybody's is final; clean may be MoRe's."""
     if sequences not in (14, 23):
         raise DataError(f"Sintel depth is published on 14 or 23 sequences, not {sequences}")
-    chosen = SINTEL_POSE if sequences == 14 else None
+    chosen = SINTEL_POSE if sequences == 14 else SINTEL_ALL
     name = "sintel-depth" if sequences == 23 else "sintel-depth-14"
     note = "" if render == "final" else f"The {render} render: not what published rows are measured on."
     title = f"Sintel video depth ({sequences} sequences)"
-    return DepthBenchmark(name, title, "sintel", {"render": render}, chosen, list, variants(70, 70, slow), note)
+    options: dict[str, object] = {"render": render}
+    return DepthBenchmark(name, title, "sintel", options, chosen, list, variants(70, 70, slow), sintel_length, note)
 
 
 def bonn_depth(slow: bool = False) -> DepthBenchmark:
@@ -142,6 +149,7 @@ def bonn_depth(slow: bool = False) -> DepthBenchmark:
         BONN,
         frames_30_to_139,
         variants(70, None, slow),
+        one_hundred_and_ten,
     )
 
 
@@ -163,5 +171,6 @@ def tum_depth(slow: bool = False) -> DepthBenchmark:
         TUM_DYNAMICS,
         every_third_of_first_ninety,
         variants(70, None, slow),
+        ninety,
         note,
     )

@@ -18,13 +18,17 @@ from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.registry import open_dataset
 from openmore.errors import DataError
 from openmore.evaluation.prediction import Prediction
-from openmore.evaluation.protocols.base import Case, Column, Job, Row, plain_mean, present
+from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plain_mean, plan_jobs, present
 from openmore.evaluation.trajectory import trajectory_errors
 
 SINTEL_POSE = (
     "alley_2 ambush_4 ambush_5 ambush_6 cave_2 cave_4 market_2 market_5 market_6 shaman_3 sleeping_1 sleeping_2 "
     "temple_2 temple_3"
 ).split()
+SINTEL_ALL = sorted(
+    [*SINTEL_POSE, *"alley_1 ambush_2 ambush_7 bamboo_1 bamboo_2 bandage_1 bandage_2 mountain_1 shaman_2".split()]
+)
+SINTEL_SHORT = {"ambush_2": 21, "ambush_4": 33, "ambush_6": 20, "market_6": 40}  # frames; the others have 50 [recalled]
 BONN = [f"rgbd_bonn_{name}" for name in "balloon2 crowd2 crowd3 person_tracking2 synchronous".split()]
 TUM_DYNAMICS = [
     f"rgbd_dataset_freiburg3_{activity}_{path}"
@@ -46,23 +50,16 @@ class PoseBenchmark:
     options: dict[str, object]
     sequences: Sequence[str]
     select: Callable[[list[int]], list[int]]  # usable frame ids -> those of the benchmark
+    frames: Callable[[str], int | None]  # of a sequence in the benchmark
     note: str = ""
     columns: tuple[Column, ...] = COLUMNS
 
     def dataset(self, root: Path) -> Dataset:
         return open_dataset(self.reader, root, **self.options)
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
+    def plan(self, dataset: Dataset) -> Plan:
         here, missing = present(dataset, self.sequences)
-        jobs = []
-        for name in here:
-            frames = tuple(self.select(dataset.frame_ids(name)))
-            if len(frames) < 2:
-                raise DataError(
-                    f"{dataset.name}/{name} has {len(frames)} frames of the benchmark: the download is cut off"
-                )
-            jobs.append(Job(name, frames))
-        return jobs, missing
+        return plan_jobs(dataset, here, missing, select=self.select, fewest=2, expected=self.frames)
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
         if prediction.world_from_cam is None:
@@ -71,6 +68,26 @@ class PoseBenchmark:
 
     def summarise(self, rows: Mapping[str, Row]) -> dict[str, float]:
         return plain_mean(rows)
+
+
+def unknown_length(sequence: str) -> int | None:
+    """The benchmark takes what there is."""
+    return None
+
+
+def sintel_length(sequence: str) -> int | None:
+    """Frames of a Sintel sequence; those of the 14 sum to the 643 of the published scorer."""
+    return SINTEL_SHORT.get(sequence, 50)
+
+
+def ninety(sequence: str) -> int | None:
+    """TUM-dynamics and ScanNet."""
+    return 90
+
+
+def one_hundred_and_ten(sequence: str) -> int | None:
+    """Bonn."""
+    return 110
 
 
 def every_third_of_first_ninety(ids: list[int]) -> list[int]:
@@ -90,22 +107,27 @@ def frames_30_to_139(ids: list[int]) -> list[int]:
 
 def sintel_pose() -> PoseBenchmark:
     """The 14 sequences, all frames, final render."""
-    return PoseBenchmark("sintel-pose", "Sintel camera pose", "sintel", {}, SINTEL_POSE, list)
+    return PoseBenchmark("sintel-pose", "Sintel camera pose", "sintel", {}, SINTEL_POSE, list, sintel_length)
 
 
 def tum_pose() -> PoseBenchmark:
     """TUM-dynamics."""
-    return PoseBenchmark("tum-pose", "TUM-dynamics camera pose", "tum", {}, TUM_DYNAMICS, every_third_of_first_ninety)
+    return PoseBenchmark(
+        "tum-pose", "TUM-dynamics camera pose", "tum", {}, TUM_DYNAMICS, every_third_of_first_ninety, ninety
+    )
 
 
 def bonn_pose() -> PoseBenchmark:
     """Bonn with poses by position."""
     note = "True poses are taken by position and belong to the motion-capture marker, as in every published number."
-    return PoseBenchmark("bonn-pose", "Bonn camera pose", "bonn", {"by_position": True}, BONN, frames_30_to_139, note)
+    options: dict[str, object] = {"by_position": True}
+    take, length = frames_30_to_139, one_hundred_and_ten
+    return PoseBenchmark("bonn-pose", "Bonn camera pose", "bonn", options, BONN, take, length, note)
 
 
 def scannet_pose() -> PoseBenchmark:
-    """100 test scenes, 90 frames each."""
+    """100 test scenes, 90 frames each, colour pictures."""
+    options: dict[str, object] = {"color_only": True}
     return PoseBenchmark(
-        "scannet-pose", "ScanNet camera pose", "scannet", {"color_only": True}, SCANNET_TEST, first_270_by_three
+        "scannet-pose", "ScanNet camera pose", "scannet", options, SCANNET_TEST, first_270_by_three, ninety
     )

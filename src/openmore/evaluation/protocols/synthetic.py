@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmore.data.datasets.base import Dataset
+from openmore.data.datasets.posed_folder import PosedFolder
 from openmore.data.datasets.synthetic import SyntheticClips
 from openmore.evaluation.prediction import Prediction
-from openmore.evaluation.protocols.base import Case, Column, Job, Row
+from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plan_jobs
 from openmore.evaluation.protocols.clips import COLUMNS, Clips
 
 
@@ -23,12 +24,15 @@ class Synthetic:
     note: str = "The world the shipped weights were trained in, other seeds: an upper bound, not a claim about videos."
     count: int = 20
     frames: int = 16
+    folder: Path | None = None  # of clips written by `openmore synth`, instead of rendering
 
     def dataset(self, root: Path) -> Dataset:
+        if self.folder is not None:
+            return PosedFolder(self.folder)
         return SyntheticClips(self.count, self.frames)
 
-    def jobs(self, dataset: Dataset) -> tuple[list[Job], list[str]]:
-        return [Job(name, tuple(dataset.frame_ids(name))) for name in dataset.names()], []
+    def plan(self, dataset: Dataset) -> Plan:
+        return plan_jobs(dataset, dataset.names(), fewest=2)
 
     def measure(self, prediction: Prediction, case: Case) -> Row:
         return Clips().measure(prediction, case)
