@@ -90,9 +90,10 @@ def test_the_slider_in_the_page_moves_time(view: SceneView, visit: Visit) -> Non
     view.show(0)
     wait_for(lambda: view.stages[0].drawn == 0)
     thumb = visit.page.get_by_role("slider").first
-    thumb.press("ArrowRight")
-    thumb.press("ArrowRight")
-    wait_for(lambda: view.stages[0].drawn == 2)
+    for frame in (1, 2):
+        wait_for(lambda frame=frame: thumb.get_attribute("aria-valuenow") == str(frame - 1))
+        thumb.press("ArrowRight")
+        wait_for(lambda frame=frame: view.stages[0].drawn == frame)
 
 
 def test_play_runs_through_all_frames_and_loops(view: SceneView, visit: Visit) -> None:
@@ -105,11 +106,39 @@ def test_play_runs_through_all_frames_and_loops(view: SceneView, visit: Visit) -
 
 def test_colours_and_thresholds_redraw(view: SceneView, visit: Visit) -> None:
     before = picture(view, 1)
-    view._colour.value = "depth"
-    wait_for(lambda: view._legend.visible)
+    view.panel.colour.value = "depth"
+    wait_for(lambda: view.panel.legend.visible)
     time.sleep(0.5)
     assert np.abs(picture(view, 1) - before).mean() > 10
-    view._colour.value = "rgb"
+    view.panel.colour.value = "rgb"
+
+
+def test_keys_step_and_play(view: SceneView, visit: Visit) -> None:
+    view.show(0)
+    wait_for(lambda: view.stages[0].drawn == 0)
+    wait_for(lambda: visit.page.get_by_role("slider").first.get_attribute("aria-valuenow") == "0")
+    visit.page.mouse.click(200, 600)  # away from the panel, whose inputs would take the keys
+    visit.page.keyboard.press("l")
+    wait_for(lambda: view.stages[0].drawn == 1)
+    visit.page.keyboard.press("j")
+    wait_for(lambda: view.stages[0].drawn == 0)
+
+
+def test_following_moves_the_visitors_camera(view: SceneView, visit: Visit, fine_scene: Reconstruction) -> None:
+    client = next(iter(view.server.get_clients().values()))
+    view.panel.follow.value = True
+    for frame in (3, 1):
+        view.show(frame)
+        wait_for(lambda frame=frame: np.allclose(client.camera.position, fine_scene.cameras[frame].center, atol=1e-3))
+    view.panel.follow.value = False
+
+
+def test_the_screenshot_is_what_the_window_shows(view: SceneView, visit: Visit) -> None:
+    with visit.page.expect_download(timeout=60_000) as download:
+        visit.page.get_by_role("button", name="Screenshot").click()
+    assert download.value.suggested_filename == f"openmore_{view.panel.time.value:06d}.png"
+    picture = np.asarray(Image.open(download.value.path()))
+    assert picture.shape[2] == 3 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
 def test_nothing_leaves_the_machine_and_nothing_complains(view: SceneView, visit: Visit) -> None:

@@ -48,9 +48,27 @@ def test_the_shorter_scene_waits_at_its_end(pair: SceneView) -> None:
     np.testing.assert_allclose(pair.stages[0]._nodes["camera"].position, pair.stages[0].cameras[3].center)
 
 
-def test_the_status_names_every_scene(pair: SceneView) -> None:
-    wait_for(lambda: "background from" not in pair._status.content)
-    assert "**long**: 4 frames" in pair._status.content and "**short**: 2 frames" in pair._status.content
+def test_the_status_names_every_scene_and_its_frame(pair: SceneView) -> None:
+    pair.show(3)
+    wait_for(lambda: "**long**: frame 3, 0.30 s, of 4 frames" in pair.panel.status.content)
+    assert "**short**: frame 1, 0.10 s, of 2 frames" in pair.panel.status.content
+
+
+def test_the_step_buttons_and_keys_stop_at_the_ends(pair: SceneView) -> None:
+    for where, frame in (("first", 0), ("back", 0), ("forward", 1), ("last", 3), ("forward", 3), ("back", 2)):
+        pair.panel.move(where)
+        assert pair.panel.time.value == frame
+
+
+def test_an_empty_world_says_which_threshold_did_it(scene: Reconstruction) -> None:
+    moving = [replace(frame, motion=np.full(frame.shape, 0.8, np.float32)) for frame in scene.frames]
+    view = SceneView(open_server(), {"wild": Reconstruction(moving, scene.info)}, Settings(motion=0.5))
+    try:
+        wait_for(lambda: "raise 'Moving from'" in view.panel.status.content)
+        view.panel.motion.value = 0.9
+        wait_for(lambda: "no static point" not in view.panel.status.content)
+    finally:
+        view.close()
 
 
 def test_sliders_change_what_is_drawn(pair: SceneView) -> None:
@@ -58,12 +76,12 @@ def test_sliders_change_what_is_drawn(pair: SceneView) -> None:
         return len(pair.stages[0]._nodes["static"].points)
 
     everything = drawn()
-    pair._confidence.value = 50.0
+    pair.panel.confidence.value = 50.0
     wait_for(lambda: drawn() < everything)
-    pair._confidence.value = 0.0
+    pair.panel.confidence.value = 0.0
     wait_for(lambda: drawn() == everything)
     size = pair.stages[0]._nodes["static"].point_size
-    pair._size.value = 2.0
+    pair.panel.size.value = 2.0
     wait_for(lambda: pair.stages[0]._nodes["static"].point_size == pytest.approx(2 * size))
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from openmore.errors import InputError, MissingExtra
-from openmore.viewer.server import address, close_server, open_server
+from openmore.viewer.server import address, close_server, open_browser, open_server
 
 pytest.importorskip("viser")
 
@@ -52,3 +52,18 @@ def test_without_viser_the_pip_command_is_given(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(MissingExtra, match=r"pip install 'openmore\[viewer\]'"):
         open_server()
+
+
+def test_without_a_display_no_browser_is_started(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("started a browser"))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert "ssh -L 8123:localhost:8123" in (open_browser("http://localhost:8123") or "")
+
+
+def test_with_a_display_the_browser_is_asked(monkeypatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    for works, answer in ((True, None), (False, "no browser could be started: open http://localhost:1")):
+        monkeypatch.setattr("webbrowser.open", lambda url, works=works: works)
+        assert open_browser("http://localhost:1") == answer

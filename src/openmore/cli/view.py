@@ -97,13 +97,13 @@ def serve(
 ) -> None:
     """Run the viewer until Ctrl-C."""
     from openmore.viewer.scene_view import SceneView
-    from openmore.viewer.server import address, open_server
+    from openmore.viewer.server import address, open_browser, open_server
 
     server = open_server(port, share_port)
     shown = SceneView(server, scenes, settings)
     typer.echo(f"{address(server)}  (Ctrl-C ends)")
-    if browser:
-        typer.launch(address(server))
+    if browser and (hint := open_browser(address(server))):
+        typer.echo(hint, err=True)
     try:
         server.sleep_forever()
     except KeyboardInterrupt:

@@ -128,6 +128,12 @@ class Background:
         drawn = pick_evenly(sure, settings.budget)
         return drawn, voxel * float(np.sqrt(len(sure) / len(drawn)))
 
+    def why_empty(self, settings: Settings) -> str:
+        """For a background that shows nothing: which threshold did it, and what to do."""
+        if not len(self._cloud):
+            return "no static point: no pixel of the scene has depth and stands still"
+        return f"no static point: everything moves with at least {settings.motion:g}, raise 'Moving from'"
+
 
 def _coarse_to_fine(numbers: list[int]) -> list[int]:
     """The same numbers, so ordered that every beginning is spread over the whole list."""

@@ -65,7 +65,7 @@ def _record(server, stage: Stage, settings: Settings, budget: int, progress: Pro
         movers[number].visible = True
         stage.draw_camera(number)
         recorder.insert_sleep(pause)
-    return recorder.as_html()
+    return recorder.as_html(dark_mode=True)
 
 
 def _durations(scene: Reconstruction) -> list[float]:

@@ -4,13 +4,17 @@ Choices
 - Without a port the first free one from 8080 is taken; a port that was asked for and is busy is an error.
 - The share button (a tunnel through a third party) is hidden: nothing leaves the machine.
 - The world is OpenCV's: y points down, so the viewer's up direction is -y.
+- Without a display no browser is started: over ssh one would start on the wrong machine, or in the terminal.
 """
 
 from __future__ import annotations
 
 import errno
 import io
+import os
 import socket
+import sys
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -34,9 +38,14 @@ def open_server(port: int | None = None, everyone: bool = False, label: str = "O
     usable = _usable_port(host, port)
     with _quiet():
         server = viser.ViserServer(host=host, port=usable, label=label, verbose=False)
-    server.gui.configure_theme(show_share_button=False, show_logo=False, control_width="medium")
+    set_theme(server)
     server.scene.set_up_direction("-y")
     return server
+
+
+def set_theme(server: Any, dark: bool = True) -> None:
+    """Dark, as programs for pictures are, or light."""
+    server.gui.configure_theme(show_share_button=False, show_logo=False, control_width="medium", dark_mode=dark)
 
 
 def close_server(server: Any) -> None:
@@ -48,6 +57,14 @@ def close_server(server: Any) -> None:
 def address(server: Any) -> str:
     """The URL to open on this machine."""
     return f"http://localhost:{server.get_port()}"
+
+
+def open_browser(url: str) -> str | None:
+    """Show `url` in this machine's browser; without one, return what to do instead."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        port = url.rpartition(":")[2]
+        return f"no display here: from your own machine, ssh -L {port}:localhost:{port} this one, then open {url}"
+    return None if webbrowser.open(url) else f"no browser could be started: open {url}"
 
 
 @contextmanager

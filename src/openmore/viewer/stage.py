@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openmore.export.cameras import frame_indices, frame_times
 from openmore.export.colours import time_colours
 from openmore.export.frusta import frustum_lines, frustum_size
 from openmore.export.points import pixel_footprint
@@ -36,6 +37,7 @@ class Stage:
         self.background = Background(recon)
         self.colours = CloudColours(self.cameras)
         self._first = recon.frames[0]
+        self._clock = list(zip(frame_indices(recon), frame_times(recon), strict=True))
         self._spacing = {"static": pixel_footprint(self._first) or 0.01}  # scene units, per part
         self._size = 1.0  # the slider
         self.drawn = -1  # frame on show
@@ -59,14 +61,37 @@ class Stage:
         """Shift the whole scene along x."""
         self._frame.position = (x, 0.0, 0.0)
 
+    def add_name(self) -> None:
+        """Write the scene's name above it, for several side by side."""
+        left, right = self.extent_x()
+        depth = self._middle_depth()
+        place = (left + right) / 2, -0.6 * depth, depth
+        self.server.scene.add_label(f"{self.root}/name", self.name, position=place, anchor="bottom-center")
+
+    def report(self, settings: Settings) -> list[str]:
+        """Lines about what is on show: the frame, its time, how many points; and why there are none."""
+        done, total = self.background.done, len(self.background.numbers)
+        index, seconds = self._clock[max(self.drawn, 0)]
+        lines = [f"**{self.name}**: frame {index}, {seconds:.2f} s, of {len(self.recon)} frames"]
+        static, movers = (len(self._nodes[part].points) if part in self._nodes else 0 for part in ("static", "movers"))
+        lines.append(f"{static:,} static points, {movers:,} moving")
+        if done < total:
+            lines.append(f"background from {done} of {total} frames")
+        elif not static:
+            lines.append(f"**{self.background.why_empty(settings)}**")
+        return lines
+
     def first_view(self) -> tuple[np.ndarray, np.ndarray]:
         """(position, look_at) a little behind and above the first camera, looking at the middle depth."""
-        depth = self._first.depth[np.isfinite(self._first.depth) & (self._first.depth > 0)]
-        middle = float(np.median(depth)) if len(depth) else 1.0
+        middle = self._middle_depth()
         world_from_cam = self.cameras[0].world_from_cam
         back_and_up = world_from_cam @ [0, -0.15 * middle, -0.3 * middle, 1]
         ahead = world_from_cam @ [0, 0, middle, 1]
         return back_and_up[:3] + self._frame.position, ahead[:3] + self._frame.position
+
+    def _middle_depth(self) -> float:
+        depth = self._first.depth[np.isfinite(self._first.depth) & (self._first.depth > 0)]
+        return float(np.median(depth)) if len(depth) else 1.0
 
     def view_of(self, frame: int) -> tuple[np.ndarray, np.ndarray, float]:
         """(wxyz, position, vertical field of view in radians) of a frame's camera, in the viewer's world."""
