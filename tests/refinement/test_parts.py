@@ -113,6 +113,15 @@ def test_the_network_is_read_where_it_is_sure() -> None:
     assert np.isnan(values[2]) and np.isnan(Prior().depth_at(uv, (40, 80))).all()
 
 
+def test_weights_fall_with_motion_and_with_less_than_usual_confidence() -> None:
+    motion, confidence = np.zeros((4, 8), np.float32), np.full((4, 8), 4.0, np.float32)
+    motion[:, :2], confidence[:, 6:] = 0.4, 2.0
+    uv = np.array([[5.0, 20], [40, 20], [75, 20]])
+    np.testing.assert_allclose(Prior(None, confidence, motion).weight_at(uv, (40, 80)), [0.6, 1, 0.5], rtol=1e-6)
+    np.testing.assert_array_equal(Prior().weight_at(uv, (40, 80)), 1)
+    np.testing.assert_array_equal(Prior(motion=np.ones((4, 8), np.float32)).weight_at(uv, (40, 80)), 1)
+
+
 def test_a_motion_map_that_covers_everything_is_not_believed() -> None:
     assert moving_mask(Prior(motion=np.ones((4, 4), np.float32)), (40, 40)) is None
     half = np.zeros((4, 4), np.float32)

@@ -96,8 +96,9 @@ def test_good_cameras_stay(cameras: np.ndarray, images: list[np.ndarray]) -> Non
 
 
 def test_the_focal_length_is_found(cameras: np.ndarray, images: list[np.ndarray]) -> None:
-    guess = np.array([[270.0, 0, 119.5], [0, 270.0, 89.5], [0, 0, 1]])
+    guess = np.array([[300.0, 0, 119.5], [0, 243.0, 89.5], [0, 0, 1]])  # of a lens with no square pixels
     result = refine(images, disturbed(cameras), guess)
+    assert result.K[0, 0, 0] == pytest.approx(result.K[0, 1, 1])
     assert abs(np.log(result.K[0, 0, 0] / 210)) < 0.5 * np.log(270 / 210)
     assert (result.K[0] == result.K).all() and result.report.focal_free
 

@@ -5,6 +5,7 @@ Choices
   (Mendonca and Cipolla 1999): a sweep over fields of view, all pairs voting, no local minimum.
 - For a camera that only turns, fundamental matrices mean nothing; there the sweep asks how well rotations explain the
   matches.
+- Pixels are square unless K was given: a wrong ratio of the two focal lengths cannot be made good by any focal length.
 - A weak pull to the given guess decides where the motion tells nothing (straight driving, a fixed camera).
 """
 
@@ -74,3 +75,12 @@ def matched_rays(pair: Pair, keypoints: Sequence[Keypoints], K: np.ndarray) -> t
     """Unit rays of the verified matches in both frames' axes."""
     a, b = keypoints[pair.a].uv[pair.index[:, 0]], keypoints[pair.b].uv[pair.index[:, 1]]
     return bearings(a, K), bearings(b, K)
+
+
+def square_pixels(K: np.ndarray) -> np.ndarray:
+    """K [3, 3] with one focal length, the geometric mean of the two.
+
+    Nearly all video has square pixels; the two fields of view of a weak network need not fit one lens.
+    """
+    focal = float(np.sqrt(K[0, 0] * K[1, 1]))
+    return intrinsics(focal, 1.0, K[:2, 2])

@@ -8,6 +8,7 @@ import numpy as np
 
 MOVING = 0.5  # probability above which no key point is taken
 LEAST_STATIC = 0.2  # share of the picture the motion probability must leave, or it is not believed
+LEAST_WEIGHT = 0.25  # of an observation, where the network is least sure
 UNSURE = 0.2  # share of the points whose depth is not used, those of least confidence
 
 
@@ -29,6 +30,21 @@ class Prior:
             sure = _nearest(self.confidence, uv, shape)
             depth[sure < np.nanquantile(sure, UNSURE)] = np.nan
         return depth
+
+    def weight_at(self, uv: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Weight [N] float32 of observations: (1 - motion) times the confidence over its median, at most 1.
+
+        A motion map that would leave nothing is not believed, as in `moving_mask`.
+        """
+        weight = np.ones(len(uv), np.float32)
+        if not len(uv):
+            return weight
+        if self.confidence is not None:
+            usual = float(np.median(self.confidence))
+            weight *= np.clip(_nearest(self.confidence, uv, shape) / max(usual, 1e-9), LEAST_WEIGHT, 1)
+        if self.motion is not None and float((self.motion > MOVING).mean()) <= 1 - LEAST_STATIC:
+            weight *= np.clip(1 - _nearest(self.motion, uv, shape), LEAST_WEIGHT, 1)
+        return weight
 
 
 def moving_mask(prior: Prior, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -19,6 +19,7 @@ from openmore.progress import ProgressCallback, silent
 from openmore.refinement import tracks
 from openmore.refinement.bundle import Observations
 from openmore.refinement.camera_motion import find_shots
+from openmore.refinement.focal import square_pixels
 from openmore.refinement.gaps import fill
 from openmore.refinement.given import check_given
 from openmore.refinement.options import RefineOptions
@@ -73,7 +74,7 @@ def refine(
     clock.lap("match")
     original = _shape(images)
     ratio = np.array([seen.shape[1] / original[1], seen.shape[0] / original[0], 1.0])
-    guess = np.diag(ratio) @ (_one_K(K_guess) if K is None else np.asarray(K, np.float64))
+    guess = square_pixels(np.diag(ratio) @ _one_K(K_guess)) if K is None else np.diag(ratio) @ np.asarray(K, np.float64)
     job = _Job(seen, cameras, guess, K is not None, options)
     result = job.run(progress)
     result.K = np.diag(1 / ratio) @ result.K
@@ -110,7 +111,7 @@ class _Job:
         return self.result
 
     def _tracks(self, pairs: list) -> Observations:
-        obs = tracks.link(self.seen.keypoints, pairs, self.seen.depth)
+        obs = tracks.link(self.seen.keypoints, pairs, self.seen.depth, self.seen.weight)
         if len(self.network) > self.options.long_clip:
             obs = tracks.cut(obs, self.options.span)
         return tracks.thin(obs, self.options.tracks_per_cell, self.seen.shape)

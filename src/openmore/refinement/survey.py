@@ -36,6 +36,7 @@ class Survey:
     shape: tuple[int, int]  # height, width of the working size
     keypoints: list[Keypoints] = field(default_factory=list)
     depth: list[np.ndarray] = field(default_factory=list)  # per frame [N] float32 at the key points, NaN = none
+    weight: list[np.ndarray] = field(default_factory=list)  # per frame [N] float32, see Prior.weight_at
     brightness: list[float] = field(default_factory=list)  # mean grey value 0..255
     pairs: dict[tuple[int, int], Pair] = field(default_factory=dict)
     all_moving: list[int] = field(default_factory=list)  # frames whose motion probability left nothing to look at
@@ -105,6 +106,7 @@ def _add_frame(seen: Survey, s: int, picture: np.ndarray, prior: Prior, features
     points = detect(grey, features, None if moving is None else ~moving)
     seen.keypoints.append(points)
     seen.depth.append(prior.depth_at(points.uv, grey.shape))
+    seen.weight.append(prior.weight_at(points.uv, grey.shape))
     seen.brightness.append(float(grey.mean()))
 
 
@@ -125,6 +127,7 @@ def _carry(seen: Survey, carrier: Carrier, s: int) -> None:
         new = keypoints.uv[len(seen.keypoints[frame]) :]
         seen.keypoints[frame] = keypoints
         seen.depth[frame] = np.concatenate((seen.depth[frame], prior.depth_at(new, seen.shape)))
+        seen.weight[frame] = np.concatenate((seen.weight[frame], prior.weight_at(new, seen.shape)))
     _add_pair(seen, s - 1, s, np.concatenate((matched, carried.index)))
     seen.carried += 1
 

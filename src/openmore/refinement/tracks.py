@@ -20,8 +20,13 @@ from openmore.refinement.twoview import Pair
 CELLS = 12  # along the longer side
 
 
-def link(keypoints: Sequence[Keypoints], pairs: Iterable[Pair], depth: Sequence[np.ndarray]) -> Observations:
-    """All tracks of at least two frames, as observations of weight 1 with the depth predicted at their key points."""
+def link(
+    keypoints: Sequence[Keypoints],
+    pairs: Iterable[Pair],
+    depth: Sequence[np.ndarray],
+    weight: Sequence[np.ndarray] | None = None,
+) -> Observations:
+    """All tracks of at least two frames, with the depth predicted at their key points and their weights (default 1)."""
     offset = np.r_[0, np.cumsum([len(points) for points in keypoints])]
     root = _components(int(offset[-1]), [(p.index + offset[[p.a, p.b]]) for p in pairs])
     frame = np.repeat(np.arange(len(keypoints)), np.diff(offset))
@@ -30,15 +35,23 @@ def link(keypoints: Sequence[Keypoints], pairs: Iterable[Pair], depth: Sequence[
     _, place, count = np.unique(root[rows], return_inverse=True, return_counts=True)
     rows, point = rows[count[place] > 1], place[count[place] > 1]
     uv = np.concatenate([points.uv for points in keypoints])[rows].astype(np.float64)
-    return table(point, frame[rows], uv, np.concatenate(depth)[rows].astype(np.float64))
+    depths = np.concatenate(depth)[rows].astype(np.float64)
+    weights = None if weight is None else np.concatenate(weight)[rows].astype(np.float64)
+    return table(point, frame[rows], uv, depths, weights)
 
 
-def table(point: np.ndarray, frame: np.ndarray, uv: np.ndarray, depth: np.ndarray) -> Observations:
-    """Sort observations by point and frame and number the points from 0; weight 1."""
+def table(
+    point: np.ndarray, frame: np.ndarray, uv: np.ndarray, depth: np.ndarray, weight: np.ndarray | None = None
+) -> Observations:
+    """Sort observations by point and frame and number the points from 0; weight 1 unless given."""
     order = np.lexsort((frame, point))
     _, number = np.unique(point[order], return_inverse=True)
     return Observations(
-        number.astype(np.int64), frame[order].astype(np.int64), uv[order], np.ones(len(order)), depth[order]
+        number.astype(np.int64),
+        frame[order].astype(np.int64),
+        uv[order],
+        np.ones(len(order)) if weight is None else weight[order],
+        depth[order],
     )
 
 
