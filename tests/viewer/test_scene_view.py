@@ -42,6 +42,15 @@ def test_scenes_stand_side_by_side(pair: SceneView) -> None:
     assert left._frame.position[0] + left.extent_x()[1] < right._frame.position[0] + right.extent_x()[0]
 
 
+def test_the_first_view_takes_in_every_scene(pair: SceneView) -> None:
+    position, look_at = pair.first_view()
+    ahead = look_at - position
+    for stage in pair.stages:
+        for x in stage.extent_x() + stage.offset_x:
+            to_corner = np.array([x, 0, look_at[2]]) - position
+            assert abs(np.degrees(np.arctan2(to_corner[0], to_corner[2]) - np.arctan2(ahead[0], ahead[2]))) < 37
+
+
 def test_the_shorter_scene_waits_at_its_end(pair: SceneView) -> None:
     pair.show(3)
     wait_for(lambda: [stage.drawn for stage in pair.stages] == [3, 1])

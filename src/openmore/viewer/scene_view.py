@@ -52,7 +52,7 @@ class SceneView:
         self.frame_count = max(len(scene) for scene in scenes.values())
         self.panel = Panel(server.gui, self.frame_count, native_fps(next(iter(scenes.values()))), settings)
         self._connect()
-        self.look_from_first_camera()
+        self.server.initial_camera.position, self.server.initial_camera.look_at = self.first_view()
         self.threads = [threading.Thread(target=self._work, daemon=True)]
         self.threads += [threading.Thread(target=self._accumulate, args=(stage,), daemon=True) for stage in self.stages]
         for thread in self.threads:
@@ -68,10 +68,17 @@ class SceneView:
         self.panel.play.label = "Pause" if playing else "Play"
         self._notify()
 
-    def look_from_first_camera(self) -> None:
-        """Let new visitors start a little behind the first scene's first camera."""
-        stage = self.stages[0]
-        self.server.initial_camera.position, self.server.initial_camera.look_at = stage.first_view()
+    def first_view(self) -> tuple[np.ndarray, np.ndarray]:
+        """(position, look_at): a little behind the first camera; with several scenes, far enough to see all."""
+        position, look_at = self.stages[0].first_view()
+        if len(self.stages) == 1:
+            return position, look_at
+        ends = [stage.extent_x() + stage.offset_x for stage in self.stages]
+        width, middle = np.ptp(ends), np.mean((np.min(ends), np.max(ends)))
+        # The panel hides the right quarter of the window.
+        back = max(0.0, 0.9 * width - look_at[2] + position[2])
+        aside = middle + 0.1 * width - position[0]
+        return position + [aside, -0.15 * back, -back], look_at + [middle + 0.1 * width - look_at[0], 0, 0]
 
     def wait_until_loaded(self, timeout_s: float | None = None) -> None:
         """Block until every background is complete."""
@@ -186,7 +193,7 @@ class SceneView:
                 client.camera.wxyz, client.camera.position, client.camera.fov = wxyz, position, fov
 
     def _look_from_start(self) -> None:
-        position, look_at = self.stages[0].first_view()
+        position, look_at = self.first_view()
         for client in self.server.get_clients().values():
             with client.atomic():
                 client.camera.up_direction, client.camera.fov = (0.0, -1.0, 0.0), START_FOV

@@ -47,19 +47,23 @@ class Stage:
         self._add_path()
         self._add_camera()
 
-    def extent_x(self) -> tuple[float, float]:
-        """Left and right end of the first frame's middle 90 %, scene units."""
+    def extent_x(self) -> np.ndarray:
+        """[2] left and right end of the first frame's middle 90 %, scene units."""
         depth, K = self._first.depth, self._first.K_model
         columns = (np.arange(depth.shape[1]) - K[0, 2]) / K[0, 0]
         x = (depth * columns)[np.isfinite(depth) & (depth > 0)]
         if not len(x):
-            return -1.0, 1.0
-        low, high = np.percentile(x, (5, 95))
-        return float(low), float(high)
+            return np.array([-1.0, 1.0])
+        return np.percentile(x, (5, 95))
 
     def move_to(self, x: float) -> None:
         """Shift the whole scene along x."""
         self._frame.position = (x, 0.0, 0.0)
+
+    @property
+    def offset_x(self) -> float:
+        """How far the scene was shifted."""
+        return float(self._frame.position[0])
 
     def add_name(self) -> None:
         """Write the scene's name above it, for several side by side."""
