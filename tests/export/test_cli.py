@@ -28,6 +28,11 @@ def test_several_formats_land_in_the_scenes_exports(folder: Path, capsys) -> Non
     assert "glb -> " in capsys.readouterr().out
 
 
+def test_depth_comes_as_exr_where_asked(folder: Path, tmp_path: Path) -> None:
+    assert run("export", folder, "--to", "depth", "-o", tmp_path / "d", "--depth-files", "exr") == 0
+    assert len(list((tmp_path / "d").glob("*.exr"))) == 4
+
+
 def test_the_suffix_of_out_is_enough(folder: Path, tmp_path: Path) -> None:
     assert run("export", folder, "-o", tmp_path / "a.ply") == 0
     assert (tmp_path / "a.ply").stat().st_size > 1000
@@ -50,6 +55,9 @@ def test_one_format_goes_exactly_where_out_says(tmp_path: Path) -> None:
         (["--to", "fbx"], "unknown export format 'fbx'"),
         (["-o", "a.fbx"], "cannot tell the export format"),
         (["--to", "tum", "--static-only"], "--static-only has no effect on tum"),
+        (["--to", "ply", "--depth-files", "exr"], "--depth-files has no effect on ply"),
+        (["--to", "depth", "--depth-files", "tiff"], "expected 'png' or 'exr'"),
+        (["--to", "ply", "--motion", "0", "--static-only"], "movers (0.0) removed"),
         (["--to", "ply", "--confidence", "1000"], "lower the confidence threshold"),
         (["--to", "ply", "--confidence", "lots"], "neither a threshold"),
     ],

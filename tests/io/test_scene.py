@@ -189,6 +189,13 @@ def test_a_newer_format_is_refused(saved: Path) -> None:
         Reconstruction.load(saved)
 
 
+@pytest.mark.parametrize("version", [0, None, "0.9"])
+def test_an_older_format_says_how_to_make_the_scene_again(saved: Path, version: object) -> None:
+    edit(saved / "scene.json", version=version, source="clip.mp4")
+    with pytest.raises(DataError, match=r"again with: openmore reconstruct clip\.mp4 -o .* --overwrite"):
+        Reconstruction.load(saved)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from openmore.cli.main import main
 from openmore.cli.view import labels
+from openmore.io.scene import SceneWriter
 from openmore.types import Reconstruction
 
 
@@ -43,3 +47,41 @@ def test_mistakes_end_with_one_line(folder: Path, tmp_path: Path, capsys) -> Non
 
 def test_scenes_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     assert labels([tmp_path / "a" / "out", tmp_path / "b" / "out", tmp_path / "c"]) == ["out (1)", "out (2)", "c"]
+
+
+@pytest.mark.parametrize("verb", [["view", "--no-browser"], ["export", "--to", "ply,glb"]])
+def test_scenes_that_cannot_be_read_end_with_one_line(folder: Path, tmp_path: Path, capsys, verb: list[str]) -> None:
+    """Half written, of another version, with a missing array: for looking and for exporting."""
+    half = SceneWriter(tmp_path / "half")
+    half.write(Reconstruction.load(folder).frames[0])
+    old = shutil.copytree(folder, tmp_path / "old")
+    document = (old / "scene.json").read_text()
+    (old / "scene.json").write_text(document.replace('"version": 1', '"version": 0'))
+    for scene, complaint in ((half.path, "unfinished scene of 1 frames"), (old, "make it again with")):
+        assert run(verb[0], scene, *verb[1:]) == 2
+        error = capsys.readouterr().err
+        assert complaint in error and "Traceback" not in error
+
+
+def test_a_scene_with_a_missing_array_is_not_half_exported(folder: Path, tmp_path: Path, capsys) -> None:
+    holed = shutil.copytree(folder, tmp_path / "holed")
+    (holed / "confidence" / "000001.npy").unlink()
+    for arguments in (("export", "--to", "ply", "-o", tmp_path / "a.ply"), ("view", "--html", tmp_path / "a.html")):
+        assert run(arguments[0], holed, *arguments[1:]) == 2
+        assert "000001.npy is missing" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["holed"]
+
+
+def test_a_busy_port_is_one_line(folder: Path, capsys) -> None:
+    pytest.importorskip("viser")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert run("view", folder, "--port", taken.getsockname()[1], "--no-browser") == 2
+    assert "is in use: give another --port" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_pip_command_is_given(folder: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert run("view", folder) == 4
+    assert "pip install 'openmore[viewer]'" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +98,19 @@ def test_sliders_change_what_is_drawn(pair: SceneView) -> None:
 def test_the_scene_is_looked_at_from_behind_the_first_camera(pair: SceneView) -> None:
     position, look_at = pair.stages[0].first_view()
     assert position[2] < 0 < look_at[2] and position[1] < 0  # y points down
+
+
+def test_a_missing_array_is_named_and_the_other_frames_are_shown(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "scene")
+    (folder / "depth" / "000002.npy").unlink()
+    view = SceneView(open_server(), {"holed": Reconstruction.load(folder)})
+    try:
+        wait_for(lambda: "000002.npy is missing" in view.panel.status.content)
+        for frame in (2, 3):
+            view.show(frame)
+        wait_for(lambda: view.stages[0].drawn == 3)
+    finally:
+        view.close()
 
 
 def test_a_long_path_draws_a_bounded_number_of_frusta() -> None:

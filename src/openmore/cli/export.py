@@ -47,6 +47,10 @@ def export(
     images: Annotated[
         str | None, typer.Option(help="Pictures for colmap and nerfstudio: auto, source or model.")
     ] = None,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="colmap: points from depth even where cameras were solved from tracks.")
+    ] = False,
+    depth_files: Annotated[str | None, typer.Option(help="Depth pictures: png (16 bit) or exr (32-bit float).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Write a scene as TUM, PLY, GLB, USD, rerun, npz, COLMAP, nerfstudio or depth pictures."""
@@ -55,7 +59,7 @@ def export(
     recon = Reconstruction.load(scene)
     targets = plan(scene, to, out)
     given = {"static_only": static_only, "confidence": confidence, "motion": motion, "voxel": voxel}
-    given |= {"max_points": max_points, "images": images}
+    given |= {"max_points": max_points, "images": images, "files": depth_files, "dense": dense or None}
     options = {name: value for name, value in given.items() if value is not None}
     _require_used(options, [name for name, _ in targets])
     from openmore.export import export as run
@@ -96,4 +100,5 @@ def _require_used(options: dict[str, Any], names: list[str]) -> None:
     used = set().union(*(formats()[name].options() for name in names))
     for option in options:
         if option not in used:
-            raise InputError(f"--{option.replace('_', '-')} has no effect on {', '.join(names)}: leave it out")
+            flag = "depth-files" if option == "files" else option.replace("_", "-")
+            raise InputError(f"--{flag} has no effect on {', '.join(names)}: leave it out")

@@ -17,6 +17,7 @@ from typing import Any
 from openmore.errors import DataError
 from openmore.io.atomic import atomic_folder
 from openmore.io.scene_arrays import SceneFrames
+from openmore.io.scene_tracks import read_tracks, write_tracks
 from openmore.io.scene_writer import FORMAT, JOURNAL, VERSION, SceneWriter, journal_entries, require_scene
 from openmore.io.source import missing_path
 from openmore.types import Reconstruction, SceneInfo
@@ -35,6 +36,8 @@ def write_scene(recon: Reconstruction, path: Path, overwrite: bool = False) -> P
         writer = SceneWriter(folder)
         for frame in recon.frames:
             writer.write(frame)
+        if recon.tracks is not None:
+            write_tracks(folder, recon.tracks)
         writer.finish(recon.info)
     return path
 
@@ -54,7 +57,7 @@ def read_scene(path: Path) -> Reconstruction:
         frames = SceneFrames(path, entries, info.model_shape, arrays)
     except (TypeError, KeyError, ValueError) as error:
         raise _damaged(path / "cameras.json", error) from error
-    return Reconstruction(frames, info, path)
+    return Reconstruction(frames, info, path, read_tracks(path))
 
 
 def _read_document(path: Path) -> dict[str, Any]:
@@ -69,9 +72,18 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path / 'scene.json'} does not describe a scene: expected format {FORMAT!r}")
     if document.get("version") != VERSION:
-        given = document.get("version")
-        raise DataError(f"{path} has scene format {given}, this openmore reads {VERSION}: update openmore or the scene")
+        raise _other_version(path, document)
     return document
+
+
+def _other_version(path: Path, document: dict[str, Any]) -> DataError:
+    """Newer scenes need a newer openmore; older ones are made again, since only the source has all that is needed."""
+    given = document.get("version")
+    if isinstance(given, int) and given > VERSION:
+        todo = "update openmore"
+    else:
+        todo = f"make it again with: openmore reconstruct {document.get('source', 'SOURCE')} -o {path} --overwrite"
+    return DataError(f"{path} has scene format {given}, this openmore reads {VERSION}: {todo}")
 
 
 def _read_cameras(path: Path, count: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from openmore.errors import InputError
+from openmore.errors import InputError, OpenMoReError
 from openmore.export.cameras import frame_times
 from openmore.types import Reconstruction
 from openmore.viewer.layers import Settings
@@ -48,6 +48,7 @@ class SceneView:
         self._wake = threading.Condition()
         self._closed = False
         self._playing = False
+        self._problem = ""  # the last thing that could not be read
         self.stages = self._place(scenes)
         self.frame_count = max(len(scene) for scene in scenes.values())
         self.panel = Panel(server.gui, self.frame_count, native_fps(next(iter(scenes.values()))), settings)
@@ -152,7 +153,11 @@ class SceneView:
                 return
             begun = time.perf_counter()
             if shown.frame != drawn or shown.settings_changed:
-                self._draw(shown)
+                try:
+                    self._draw(shown)
+                except OpenMoReError as error:  # this frame cannot be shown; the others can
+                    self._problem = str(error)
+                self._report(shown.settings)
                 drawn = shown.frame
             if self._playing:
                 time.sleep(max(0.0, 1 / self.panel.fps.value - (time.perf_counter() - begun)))
@@ -176,7 +181,10 @@ class SceneView:
             self._draw_legend(shown.settings.colour)
         if self.panel.follow.value:
             self._look_through(shown.frame)
-        self.panel.say([line for stage in self.stages for line in stage.report(shown.settings)])
+
+    def _report(self, settings: Settings) -> None:
+        lines = [line for stage in self.stages for line in stage.report(settings)]
+        self.panel.say([*lines, *([f"**{self._problem}**"] if self._problem else [])])
 
     def _draw_legend(self, colour: str) -> None:
         self.panel.legend.visible = colour != "rgb"
@@ -184,7 +192,11 @@ class SceneView:
             self.panel.legend.image = self.stages[0].colours.legend(colour)
 
     def _accumulate(self, stage: Stage) -> None:
-        stage.background.accumulate(lambda: self._notify(settings=True))
+        try:
+            stage.background.accumulate(lambda: self._notify(settings=True))
+        except OpenMoReError as error:  # a damaged frame ends the background, not the viewer
+            self._problem = str(error)
+            self._notify(settings=True)
 
     def _look_through(self, frame: int) -> None:
         wxyz, position, fov = self.stages[0].view_of(frame)
