@@ -1,14 +1,16 @@
 """Our weights and the network-free baselines on synthetic clips and on the posed clips beside the checkout.
 
-    python benchmarks/evaluation.py [--weights small ...] [--modes full stream] [--clips DIR] [--out DIR]
+    python benchmarks/evaluation.py [--weights small ...] [--clips DIR] [--out DIR] [--fresh]
 
-Writes results/evaluation_clips.json and results/evaluation_synthetic.json, from which docs/evaluation.md is made
-(benchmarks/evaluation_page.py). Predictions are cached in --out: a second run only measures.
+Rows of each weights: full, stream, and full with cameras solved from matches ("+geometry"), beside the baselines.
+Writes results/evaluation_clips.json and results/evaluation_synthetic.json and remakes docs/evaluation.md from them.
+Predictions are cached in --out: a second run only measures; --fresh forgets them, so that seconds are of one machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks._record import record
+from benchmarks.evaluation_page import PAGE, page
 from openmore.evaluation.baselines import BASELINES
 from openmore.evaluation.network import Network
 from openmore.evaluation.protocols.base import Benchmark
@@ -23,6 +26,9 @@ from openmore.evaluation.protocols.clips import Clips
 from openmore.evaluation.protocols.synthetic import Synthetic
 from openmore.evaluation.report import write_report
 from openmore.evaluation.suite import run
+
+# row -> (mode, refinement)
+ROWS = {"full": ("full", "none"), "stream": ("stream", "none"), "geometry": ("full", "geometry")}
 
 
 def measure(bench: Benchmark, methods: list[Any], data: Path, out: Path) -> dict[str, Any]:
@@ -42,17 +48,22 @@ def measure(bench: Benchmark, methods: list[Any], data: Path, out: Path) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", nargs="*", default=["small"])
-    parser.add_argument("--modes", nargs="*", default=["full", "stream"])
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--clips", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "build" / "evaluation")
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--frames", type=int, default=16, help="of a synthetic clip")
+    parser.add_argument("--fresh", action="store_true")
     args = parser.parse_args()
-    networks = [Network(weights, mode) for weights in args.weights for mode in args.modes]
+    if args.fresh:
+        shutil.rmtree(args.out, ignore_errors=True)
+    networks = [Network(w, mode, refine=refine) for w in args.weights for mode, refine in (ROWS[r] for r in args.rows)]
     methods = [*networks, *(make() for make in BASELINES)]
-    record("evaluation_synthetic", measure(Synthetic(count=args.count), methods, Path(), args.out))
+    record("evaluation_synthetic", measure(Synthetic(count=args.count, frames=args.frames), methods, Path(), args.out))
     if args.clips.is_dir():
         note = "clips: " + ", ".join(sorted(p.name for p in args.clips.iterdir() if (p / "rgb").is_dir()))
         record("evaluation_clips", measure(Clips(), methods, args.clips, args.out), note)
+    PAGE.write_text(page())
 
 
 if __name__ == "__main__":

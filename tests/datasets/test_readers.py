@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +126,13 @@ def test_waymo_boxes_cover_the_mover(tmp_path: Path) -> None:
 
 
 def test_flow_is_read_in_pixels(tmp_path: Path) -> None:
-    for name in ("spring", "vkitti2", "sintel"):
-        world, sample = load(CASES[name], tmp_path / name)
+    replica = replace(CASES["dynamic_replica"], options={"flow": True})
+    for name, case in {**{n: CASES[n] for n in ("spring", "vkitti2", "sintel")}, "dynamic_replica": replica}.items():
+        world, sample = load(case, tmp_path / name)
         assert sample.flow_forward is not None
         error = np.abs(sample.flow_forward - world.flow(1))[:-1].max(1)[~world.moving[:-1]]
-        assert np.median(error) < 0.002, name
+        error = error[np.isfinite(error)]
+        assert np.median(error) < 0.003 and len(error) > 1000, name
         assert np.isnan(sample.flow_forward[-1]).all()
 
 

@@ -88,7 +88,15 @@ def set_up(name: str, tmp_path: Path, frames: int = FRAMES) -> tuple[World, Benc
 
 
 PERFECT = {"ate": 0.0, "rpe_translation": 0.0, "rpe_rotation_deg": 0.0, "abs_rel": 0.0, "delta_1": 1.0, "auc@30": 1.0}
-PERFECT |= {"j_mean": 1.0, "f_mean": 1.0, "jf": 1.0, "rotation_deg": 0.0, "abs_rel_plain": 0.0, "focal_relative": 0.0}
+PERFECT |= {
+    "j_mean": 1.0,
+    "f_mean": 1.0,
+    "jf": 1.0,
+    "rotation_deg": 0.0,
+    "abs_rel_plain": 0.0,
+    "focal_relative": 0.0,
+    "point_accuracy": 0.0,
+}
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openmore.cli.progress import progress_bar
-from openmore.errors import DataError
+from openmore.errors import DataError, InputError
 
 if TYPE_CHECKING:
+    from openmore.data.datasets.base import FrameDataset
     from openmore.evaluation.dataset_check import SequenceCheck
+
+NUMBERS = ("displacement_px", "reprojection_px", "sampson_px", "sampson_inverted_px", "flow_px")
 
 verbs = typer.Typer(help="Data sets: what can be read, and whether a download is whole.", no_args_is_help=True)
 
@@ -38,6 +42,9 @@ def check(
     sequences: Annotated[int, typer.Option(help="Sequences to look into, evenly chosen.")] = 3,
     pairs: Annotated[int, typer.Option(help="Pairs of frames per sequence.")] = 3,
     gap: Annotated[int, typer.Option(help="Frames between the two of a pair.")] = 1,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE for the reader, e.g. split=valid or flow=true.")
+    ] = None,
     picture: Annotated[Path | None, typer.Option("-o", "--out", help="Contact sheet (PNG) to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -45,20 +52,49 @@ def check(
     from openmore.data.datasets.registry import open_dataset
     from openmore.evaluation.dataset_check import check_dataset
 
-    dataset = open_dataset(name, path)
+    dataset = open_dataset(name, path, **parse_options(options or []))
     with progress_bar() as progress:
         found = check_dataset(dataset, sequences=sequences, pairs=pairs, gap=gap, progress=progress)
     if as_json:
-        print(json.dumps([c.as_dict() for c in found], indent=1))
+        counts = {"sequences": len(dataset), "expected_sequences": dataset.expected_sequences()}
+        checks = [c.as_dict() for c in found]
+        print(json.dumps({"dataset": name, **counts, "recalled": dataset.recalled, "checks": checks}, indent=1))
     else:
-        print(f"{name}: {len(dataset)} sequences")
+        show_counts(dataset, found)
         for c in found:
             show(c)
+        for what, sign in dataset.recalled.items():
+            print(f"  recalled, not verified: {what}; wrong if {sign}")
     if picture is not None:
         save(found, picture)
     problems = sum(len(c.problems) for c in found)
     if problems:
         raise DataError(f"{problems} problem(s) found in {path}: see the lines above, then docs/data.md")
+
+
+def parse_options(words: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` words; values are JSON where they can be, else text. Raises InputError."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"--set {word} is not KEY=VALUE, for example split=valid")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def show_counts(dataset: FrameDataset, found: list[SequenceCheck]) -> None:
+    """Sequences and sizes beside those of the official download."""
+    whole = dataset.expected_sequences()
+    of = "" if whole is None else f", the whole download has {whole}"
+    print(f"{dataset.name}: {len(dataset)} sequences{of}")
+    official, seen = dataset.picture_shape, {c.shape for c in found if c.shape}
+    if official and seen - {official, official[::-1]}:
+        sizes = ", ".join(f"{w}x{h}" for h, w in sorted(seen))
+        print(f"  pictures are {sizes}, officially {official[1]}x{official[0]}: resized, or another version")
 
 
 def show(c: SequenceCheck) -> None:
@@ -70,8 +106,9 @@ def show(c: SequenceCheck) -> None:
         print(f"    depth on {c.depth_share:.0%} of the pixels, median {c.depth_median:.3g}")
         if c.motion_share:
             print("    motion labels: " + ", ".join(f"{word} {share:.1%}" for word, share in c.motion_share.items()))
-        numbers = {k: c.median(k) for k in ("displacement_px", "reprojection_px", "sampson_px", "sampson_inverted_px")}
-        print("    matches (px): " + ", ".join(f"{k.removesuffix('_px')} {v:.2f}" for k, v in numbers.items()))
+        numbers = {k: c.median(k) for k in NUMBERS}
+        known = [f"{k.removesuffix('_px')} {v:.2f}" for k, v in numbers.items() if isfinite(v)]
+        print("    matches (px): " + (", ".join(known) or "too few to judge"))
     for problem in c.problems:
         print(f"    PROBLEM: {problem}")
 

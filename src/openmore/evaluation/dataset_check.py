@@ -38,6 +38,7 @@ class PairCheck:
     reprojection_px: float  # of static pixels with depth
     sampson_px: float
     sampson_inverted_px: float  # if the file held the other direction
+    flow_px: float  # between the data set's flow and the matches
     matches: int
     sample: Sample
     uv_a: np.ndarray  # [M, 2]
@@ -67,7 +68,7 @@ class SequenceCheck:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         plain = {key: value for key, value in vars(self).items() if key != "pairs"}
-        keys = ("displacement_px", "reprojection_px", "sampson_px", "sampson_inverted_px", "matches")
+        keys = ("displacement_px", "reprojection_px", "sampson_px", "sampson_inverted_px", "flow_px", "matches")
         return {**plain, **{key: self.median(key) for key in keys}}
 
 
@@ -121,7 +122,7 @@ def check_pair(sample: Sample) -> PairCheck:
     nothing = np.full((len(found), 2), np.nan)
     if len(found) < MIN_MATCHES:
         nan = float("nan")
-        return PairCheck(nan, nan, nan, nan, len(found), sample, uv_a, uv_b, nothing)
+        return PairCheck(nan, nan, nan, nan, nan, len(found), sample, uv_a, uv_b, nothing)
     b_from_a = invert(sample.world_from_cam[1]) @ sample.world_from_cam[0]
     inverted = sample.world_from_cam[1] @ invert(sample.world_from_cam[0])
     column, row = np.round(uv_a).astype(int).T.clip(0)
@@ -137,12 +138,22 @@ def check_pair(sample: Sample) -> PairCheck:
         reprojection_px=float(np.median(error)) if len(error) >= MIN_MATCHES else float("nan"),
         sampson_px=float(np.median(sampson(uv_a, uv_b, sample.K[0], sample.K[1], b_from_a))),
         sampson_inverted_px=float(np.median(sampson(uv_a, uv_b, sample.K[0], sample.K[1], inverted))),
+        flow_px=flow_error(sample, row, column, uv_b - uv_a),
         matches=len(found),
         sample=sample,
         uv_a=uv_a,
         uv_b=uv_b,
         predicted=predicted,
     )
+
+
+def flow_error(sample: Sample, row: np.ndarray, column: np.ndarray, moved: np.ndarray) -> float:
+    """Median distance of the shipped flow from how matches moved [M, 2]; NaN without enough of it."""
+    if sample.flow_forward is None:
+        return float("nan")
+    error = np.linalg.norm(sample.flow_forward[0][:, row, column].T - moved, axis=1)
+    error = error[np.isfinite(error)]
+    return float(np.median(error)) if len(error) >= MIN_MATCHES else float("nan")
 
 
 def summarise(check: SequenceCheck, truth: dict[str, str]) -> None:
@@ -173,6 +184,11 @@ def geometry_problems(check: SequenceCheck) -> list[str]:
         problems.append(
             f"matches fit INVERTED cameras better ({inverted:.2f} px than {given:.2f} px): the pose file holds the "
             "other direction, or its axes differ from what the reader expects"
+        )
+    flow = check.median("flow_px")
+    if np.isfinite(flow) and flow > max(1.0, EXPLAINED * moved):
+        problems.append(
+            f"flow is {flow:.1f} px from the matches (they move {moved:.1f} px): channels, sign or scale are misread"
         )
     reprojection = check.median("reprojection_px")
     if np.isfinite(reprojection) and reprojection > max(2.0, EXPLAINED * moved):

@@ -43,9 +43,23 @@ def dynamic_replica(root: Path, world: World) -> None:
             write_image(root / "train" / paths["depths"], float16_bits(world.depth[i]))
             write_image(root / "train" / paths["masks"], world.moving[i].astype(np.uint8) * 255)
             write_image(root / "train" / paths["instance_id_maps"], world.moving[i].astype(np.uint8) * 7)
+            flows = {}
+            for name, step in (("flow_forward", 1), ("flow_backward", -1)):
+                flow = world.flow(step)[i]
+                if not np.isfinite(flow).any():
+                    flows |= {name: {"path": None}, f"{name}_mask": {"path": None}}
+                    continue
+                bits = [float16_bits(f) for f in flow]
+                for kind, picture in (
+                    (name, np.stack((*bits, np.zeros_like(bits[0])), -1)),
+                    (f"{name}_mask", np.where(world.moving[i], 0, 255).astype(np.uint8)),
+                ):
+                    flows[kind] = {"path": f"{folder}/{kind}/{i:04d}.png"}
+                    write_image(root / "train" / flows[kind]["path"], picture)
             R, T = pytorch3d(world, i)
             entries.append(
                 {
+                    **flows,
                     "sequence_name": "009850-3_obj",
                     "camera_name": eye,
                     "frame_number": i,
@@ -61,7 +75,6 @@ def dynamic_replica(root: Path, world: World) -> None:
                         "intrinsics_format": "ndc_norm_image_bounds",
                     },
                     "instance_id_map_path": paths["instance_id_maps"],
-                    "flow_forward": {"path": None},
                 }
             )
     (root / "train/frame_annotations_train.jgz").write_bytes(gzip.compress(json.dumps(entries).encode()))

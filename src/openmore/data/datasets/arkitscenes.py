@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,10 @@ class ARKitScenes(FrameDataset):
     name = "arkitscenes"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+    recalled: ClassVar[dict[str, str]] = {
+        "sky_direction of metadata.csv turns pictures upright": "rooms in the picture lie on their side",
+        ".traj rows are cam_from_world": "a problem says INVERTED",
+    }
 
     def __init__(self, root: str | Path, *, split: str = "Training", min_confidence: int = 2, threads: int = 1):
         super().__init__(root, threads=threads)

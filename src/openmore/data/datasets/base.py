@@ -108,6 +108,9 @@ class FrameDataset(ABC):
     is_metric: ClassVar[bool] = False
     is_video: ClassVar[bool] = True
     knows: ClassVar[tuple[str, ...]] = ("cameras", "intrinsics", "depth")  # and "motion"; the rest is filled in
+    # What was written from memory of the format -> how `openmore data check` shows that it is wrong.
+    recalled: ClassVar[dict[str, str]] = {}
+    picture_shape: ClassVar[tuple[int, int] | None] = None  # (H, W) in the official download
 
     def __init__(self, root: str | Path, *, threads: int = 1):
         """`threads` decode the frames of a clip in parallel. Raises DataError when `root` is no folder."""
@@ -134,6 +137,10 @@ class FrameDataset(ABC):
     def truth(self, sequence: str) -> dict[str, str]:
         """What a sequence really knows -> "true" or "pseudo"; what is absent is filled in and means nothing."""
         return dict.fromkeys(self.knows, "true")
+
+    def expected_sequences(self) -> int | None:
+        """How many sequences the whole download has for this reader, None when nobody says."""
+        return None
 
     def __len__(self) -> int:
         return len(self.names())

@@ -24,12 +24,16 @@ class BlendedMVS(FrameDataset):
     name = "blendedmvs"
     is_video = False
     knows = ("cameras", "intrinsics", "depth", "motion")
+    picture_shape = (576, 768)
 
     def names(self) -> list[str]:
         found = [n for n in decode.subfolders(self.root) if (self.root / n / "cams").is_dir()]
         if not found:
             raise DataError(f"{self.root} has no scene with cams/: unpack the low-resolution archives there")
         return found
+
+    def expected_sequences(self) -> int | None:
+        return 502
 
     def read_index(self, sequence: str) -> Index:
         folder = self.root / sequence

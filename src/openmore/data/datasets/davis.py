@@ -43,6 +43,11 @@ class Davis(FrameDataset):
             raise DataError(f"{self.top} has no Annotations/480p: unpack DAVIS-2017-trainval-480p.zip there")
         return found
 
+    def expected_sequences(self) -> int | None:
+        return {("2016", "val"): 20, ("2016", "trainval"): 50, ("2017", "val"): 30, ("2017", "trainval"): 90}.get(
+            (self.year, self.split)
+        )
+
     def on_disk(self) -> list[str]:
         """Sequences that have pictures."""
         return decode.subfolders(self.top / "JPEGImages/480p")

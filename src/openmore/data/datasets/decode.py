@@ -82,6 +82,14 @@ def read_float16_bits(path: Path) -> np.ndarray:
     return raw.view(np.float16).astype(np.float32)
 
 
+def read_float16_flow(path: Path) -> np.ndarray:
+    """16-bit PNG with float16 bits, red u and green v (Dynamic Replica, recalled) -> float32 [2, H, W]."""
+    raw = read_raw(path)
+    if raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] < 3:
+        raise DataError(f"{path} is {raw.dtype} {list(raw.shape)}, expected 16-bit colour flow: is it another file?")
+    return np.ascontiguousarray(raw[..., 2:0:-1]).view(np.float16).astype(np.float32).transpose(2, 0, 1).copy()
+
+
 def read_pfm(path: Path) -> np.ndarray:
     """Grey PFM -> float32 [H, W], rows from the top."""
     data = require(path).read_bytes()

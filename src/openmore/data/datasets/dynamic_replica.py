@@ -6,13 +6,14 @@ Choices
 - Depth: float16 bits in a 16-bit PNG, metres.
 - `mask` is people and animals, not motion. They nearly always move, but nearly is unknown: foreground is 255 and the
   background 0, unless `foreground_moves` takes it as moving. Instance ids are passed on for the ego-flow test.
-- Optical flow is not read: its encoding could not be verified [recalled]; use a flow backend.
+- Optical flow (`flow=True`) is read as two channels of float16 bits in a 16-bit PNG, u in red and v in green, valid
+  where its mask is [recalled, so off by default; see what the data check says]. Ends of a sequence have none.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,10 +29,21 @@ class DynamicReplica(FrameDataset):
     name = "dynamic_replica"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+    recalled: ClassVar[dict[str, str]] = {
+        "flow, with flow=True: float16 bits, red horizontal, green vertical": "flow is off by as much as pictures move",
+    }
 
-    def __init__(self, root: str | Path, *, split: str = "train", foreground_moves: bool = False, threads: int = 1):
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        split: str = "train",
+        foreground_moves: bool = False,
+        flow: bool = False,
+        threads: int = 1,
+    ):
         super().__init__(root, threads=threads)
-        self.split, self.foreground_moves = split, foreground_moves
+        self.split, self.foreground_moves, self.flow = split, foreground_moves, flow
         self._sequences: dict[str, list[dict[str, Any]]] | None = None
 
     @property
@@ -84,4 +96,16 @@ class DynamicReplica(FrameDataset):
         motion = np.where(foreground, 1 if self.foreground_moves else 255, 0).astype(np.uint8)
         ids = entry.get("instance_id_map_path")
         instances = decode.read_labels(folder / ids).astype(np.int32) if ids else None
-        return Pixels(decode.read_rgb(index.files[i]), depth, motion, instances)
+        flows = [self._flow(entry, way) for way in ("flow_forward", "flow_backward")] if self.flow else [None, None]
+        return Pixels(decode.read_rgb(index.files[i]), depth, motion, instances, None, *flows)
+
+    def _flow(self, entry: dict[str, Any], way: str) -> np.ndarray | None:
+        """[2, H, W] pixels, NaN where the mask says so; None where the annotation names no file."""
+        folder, path = self.root / self.split, (entry.get(way) or {}).get("path")
+        if not path:
+            return None
+        flow = decode.read_float16_flow(folder / path)
+        mask = (entry.get(f"{way}_mask") or {}).get("path")
+        if mask:
+            flow[:, decode.read_labels(folder / mask) <= 127] = np.nan
+        return flow

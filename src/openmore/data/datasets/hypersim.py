@@ -34,6 +34,7 @@ class Hypersim(FrameDataset):
     is_metric = True
     is_video = False
     knows = ("cameras", "intrinsics", "depth", "motion")
+    picture_shape = (768, 1024)
 
     def names(self) -> list[str]:
         found = [

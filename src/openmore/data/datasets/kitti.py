@@ -38,6 +38,9 @@ class KittiDepth(FrameDataset):
             raise DataError(f"{self.root} has no val/<drive>/proj_depth: unpack data_depth_annotated.zip there")
         return found
 
+    def expected_sequences(self) -> int | None:
+        return 13
+
     def _annotated(self) -> Path:
         tops = (self.root / "data_depth_annotated" / "val", self.root / "val")
         return next((top for top in tops if top.is_dir()), tops[0])
@@ -71,6 +74,9 @@ class KittiOdometry(FrameDataset):
                 f"{self.root} has no sequences/ with poses/<number>.txt: unpack data_odometry_poses.zip too"
             )
         return found
+
+    def expected_sequences(self) -> int | None:
+        return 11
 
     def read_index(self, sequence: str) -> Index:
         folder = self.root / "sequences" / sequence

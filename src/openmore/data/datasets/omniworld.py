@@ -14,6 +14,8 @@ Choices
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from openmore.data.datasets import axes, decode
@@ -29,6 +31,10 @@ class OmniWorld(FrameDataset):
     """OmniWorld-Game."""
 
     name = "omniworld"
+    recalled: ClassVar[dict[str, str]] = {
+        "quats and trans are cam_from_world (a third party says the opposite)": "a problem says INVERTED",
+    }
+    picture_shape = (720, 1280)
 
     def names(self) -> list[str]:
         found = [

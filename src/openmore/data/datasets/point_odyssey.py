@@ -44,6 +44,9 @@ class PointOdyssey(FrameDataset):
             raise DataError(f"{folder} has no scene with anno.npz: unpack {self.split}.tar.gz of v1.2 there")
         return found
 
+    def expected_sequences(self) -> int | None:
+        return {"train": 131, "val": 15, "test": 13}.get(self.split)
+
     def read_index(self, sequence: str) -> Index:
         folder = self.root / self.split / sequence
         anno = decode.read_npz(folder / "anno.npz", ["intrinsics", "extrinsics"])

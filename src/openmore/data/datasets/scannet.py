@@ -31,6 +31,7 @@ class ScanNet(FrameDataset):
     name = "scannet"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+    picture_shape = (480, 640)
 
     def __init__(self, root: str | Path, *, color_only: bool = False, threads: int = 1):
         super().__init__(root, threads=threads)

@@ -28,6 +28,7 @@ class Sintel(FrameDataset):
 
     name = "sintel"
     knows = ("cameras", "intrinsics", "depth", "motion")
+    picture_shape = (436, 1024)
 
     def __init__(self, root: str | Path, *, render: str = "final", threads: int = 1):
         super().__init__(root, threads=threads)
@@ -41,6 +42,9 @@ class Sintel(FrameDataset):
         if not found:
             raise DataError(f"{self.top} lacks {self.render}/ or camdata_left/: unpack MPI-Sintel-depth-training too")
         return found
+
+    def expected_sequences(self) -> int | None:
+        return 23
 
     def read_index(self, sequence: str) -> Index:
         files = decode.numbered(self.top / self.render / sequence, "frame_*.png")

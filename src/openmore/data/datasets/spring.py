@@ -14,6 +14,7 @@ Choices
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,10 @@ class Spring(FrameDataset):
     name = "spring"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+    recalled: ClassVar[dict[str, str]] = {
+        "maps/rigidmap_FW_left, non-rigid = bright": "the picture's third column marks the background, or nothing",
+    }
+    picture_shape = (1080, 1920)
 
     def names(self) -> list[str]:
         folder = self.root / "train"
@@ -41,6 +46,9 @@ class Spring(FrameDataset):
         if not found:
             raise DataError(f"{folder} has no sequence with cam_data/: unpack the camera and disparity archives too")
         return found
+
+    def expected_sequences(self) -> int | None:
+        return 37
 
     def read_index(self, sequence: str) -> Index:
         folder = self.root / "train" / sequence

@@ -29,6 +29,7 @@ class TartanAir(FrameDataset):
 
     name = "tartanair"
     is_metric = True
+    picture_shape = SHAPE
 
     def names(self) -> list[str]:
         found = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,10 @@ class TUM(FrameDataset):
 
     name = "tum"
     is_metric = True
+    recalled: ClassVar[dict[str, str]] = {
+        "lenses of freiburg1, freiburg2 and freiburg3": "reprojection and sampson stay above a pixel",
+    }
+    picture_shape = (480, 640)
 
     def names(self) -> list[str]:
         if (self.root / "rgb.txt").is_file():
@@ -90,6 +95,10 @@ class Bonn(TUM):
     """
 
     name = "bonn"
+    recalled: ClassVar[dict[str, str]] = {
+        "the lens": "sampson of slow pairs stays above a pixel",
+        "poses are of the marker, some centimetres off the camera": "reprojection grows with turning (known)",
+    }
 
     def __init__(self, root: str | Path, *, by_position: bool = False, threads: int = 1):
         super().__init__(root, threads=threads)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class VKITTI2(FrameDataset):
     name = "vkitti2"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+    recalled: ClassVar[dict[str, str]] = {
+        "flow: 16 bit, red horizontal, green vertical, blue 0 invalid": "flow is off by as much as pictures move",
+        "isMoving in bbox.txt, instance value = track + 1": "the picture's third column marks parked cars",
+    }
+    picture_shape = (375, 1242)
 
     def __init__(self, root: str | Path, *, cameras: tuple[int, ...] = (0,), threads: int = 1):
         super().__init__(root, threads=threads)
@@ -50,6 +56,9 @@ class VKITTI2(FrameDataset):
                 f"{self.root} has no Scene*/<variation>/frames/rgb/Camera_0: unpack vkitti_2.0.3_rgb.tar there"
             )
         return found
+
+    def expected_sequences(self) -> int | None:
+        return 5 * 10 * len(self.cameras)
 
     def read_index(self, sequence: str) -> Index:
         folder, camera = self._split(sequence)

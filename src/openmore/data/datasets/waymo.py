@@ -15,6 +15,7 @@ import zlib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,9 @@ class Waymo(FrameDataset):
     name = "waymo"
     is_metric = True
     knows = ("cameras", "intrinsics", "depth", "motion")
+    recalled: ClassVar[dict[str, str]] = {
+        "field numbers of dataset.proto": "cameras are not finite, depth covers nothing, or boxes miss the cars",
+    }
 
     def __init__(self, root: str | Path, *, cameras: tuple[str, ...] = ("FRONT",), threads: int = 1):
         super().__init__(root, threads=threads)

@@ -7,6 +7,8 @@ Choices
 - Sampson error of SIFT matches under predicted cameras AND predicted intrinsics, beside that under the true ones.
 - Depth AbsRel after the published L1 scale, beside a constant depth's; masks J and F; consistency and flow residual
   on pixels predicted static. Pseudo truth is marked by the clip's `truth`.
+- Point maps: predicted pixels lifted by predicted depth, lens and camera, moved by the Sim(3) of corresponding points;
+  accuracy and completeness are medians in units of the median true depth.
 - No summary decides anything: numbers of different clips have different units. Medians over clips are given for
   those without a unit.
 """
@@ -22,17 +24,19 @@ import numpy as np
 from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.posed_folder import PosedFolder
 from openmore.errors import DataError
-from openmore.evaluation.consistency import consistency, flow_residual
+from openmore.evaluation.consistency import consistency, flow_residual, move
 from openmore.evaluation.depth import depth_errors, resize_depth
 from openmore.evaluation.epipolar import median_sampson
 from openmore.evaluation.intrinsics import intrinsics_errors
 from openmore.evaluation.motion import mask_errors
+from openmore.evaluation.points import align_to, cloud_errors
 from openmore.evaluation.poses import invert, rms, rotation_angles
 from openmore.evaluation.prediction import Prediction
 from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plan_jobs
 from openmore.evaluation.protocols.davis import resize
 from openmore.evaluation.trajectory import SMALLEST_MOTION, trajectory_errors
 
+MAX_POINTS = 20_000  # of a clip, for comparing clouds
 COLUMNS = (
     Column("rotation_step_deg", "turn/frame (deg)"),
     Column("no_rotation_step_deg", "if none"),
@@ -49,6 +53,8 @@ COLUMNS = (
     Column("focal_relative", "focal"),
     Column("abs_rel", "AbsRel"),
     Column("constant_abs_rel", "constant", detail=True),
+    Column("point_accuracy", "points acc.", detail=True),
+    Column("point_completeness", "comp.", detail=True),
     Column("jf", "J&F", higher_is_better=True),
     Column("seconds_per_frame", "s/frame", detail=True),
 )
@@ -77,6 +83,7 @@ class Clips:
             row |= camera_metrics(prediction.world_from_cam, prediction, case)
         if prediction.depth is not None and "depth" in case.truth:
             row |= depth_metrics(prediction.depth, case)
+            row |= point_metrics(prediction, case)
         if prediction.motion is not None and case.sample.motion is not None:
             row |= mask_metrics(prediction.motion, case.sample.motion)
         if prediction.depth is not None and prediction.world_from_cam is not None:
@@ -87,6 +94,7 @@ class Clips:
         unitless = (
             "rotation_step_deg no_rotation_step_deg rotation_deg no_rotation_deg ate_share sampson_px sampson_true_px "
             "focal_relative fov_deg abs_rel constant_abs_rel delta_1 j_mean f_mean jf drift drift_deg "
+            "point_accuracy point_completeness point_f_score "
             "consistency_depth consistency_px flow_residual_px"
         ).split()
         out = {}
@@ -147,6 +155,33 @@ def depth_metrics(depth: np.ndarray, case: Case) -> Row:
     errors = depth_errors(resize_depth(depth, case.sample.shape), truth)
     constant = depth_errors(np.ones_like(truth), truth)
     return {"abs_rel": errors.abs_rel, "delta_1": errors.delta_1, "constant_abs_rel": constant.abs_rel}
+
+
+def point_metrics(prediction: Prediction, case: Case) -> Row:
+    """Accuracy and completeness of the predicted point maps; nothing where a lens or a camera is lacking."""
+    sample, known = case.sample, {"cameras", "intrinsics"} <= case.truth.keys()
+    if prediction.depth is None or prediction.K is None or prediction.world_from_cam is None or not known:
+        return {}
+    stride = max(1, int(np.sqrt(sample.depth.size / MAX_POINTS)))
+    v, u = np.mgrid[0 : sample.shape[0] : stride, 0 : sample.shape[1] : stride].reshape(2, -1)
+    predicted = resize_depth(prediction.depth, sample.shape)
+    clouds: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    for s in range(len(sample)):
+        keep = sample.depth[s, v, u] > 0
+        uv = np.column_stack((u, v))[keep].astype(np.float64)
+        for cloud, depth, K, pose in (
+            (clouds[0], predicted, prediction.K, prediction.world_from_cam),
+            (clouds[1], sample.depth, sample.K, sample.world_from_cam),
+        ):
+            cloud.append(move(uv, depth[s, v, u][keep].astype(np.float64), K[s], pose[s]))
+    points, truth = np.concatenate(clouds[0]), np.concatenate(clouds[1])
+    unit = float(np.median(sample.depth[sample.depth > 0]))
+    errors = cloud_errors(align_to(points, truth), truth, radius=0.05 * unit, max_points=MAX_POINTS)
+    return {
+        "point_accuracy": errors.accuracy_median / unit,
+        "point_completeness": errors.completeness_median / unit,
+        "point_f_score": errors.f_score,
+    }
 
 
 def mask_metrics(motion: np.ndarray, truth: np.ndarray) -> Row:
