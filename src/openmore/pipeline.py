@@ -33,7 +33,7 @@ from openmore.refinement.apply import refine_predictions, working_picture
 from openmore.streaming.policy import Budget, Policy, choose_policy
 from openmore.streaming.session import StreamingSession
 from openmore.streaming.stream import backbone_dtype
-from openmore.types import FramePrediction, Reconstruction, SceneInfo
+from openmore.types import FramePrediction, Reconstruction, SceneInfo, SparseTracks
 
 log = logging.getLogger(__name__)
 
@@ -113,16 +113,17 @@ def reconstruct(
     run = run_full if chosen.mode == "full" else run_stream
     predictions, sizing, warnings = run(model, pictures, chosen, clock, progress)
     report: dict[str, Any] = {}
+    tracks: SparseTracks | None = None
     if geometry and len(predictions) > 1:
         with clock.stage("refine"):
             known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
-            predictions, found = refine_predictions(predictions, working, progress, known)
+            predictions, found, tracks = refine_predictions(predictions, working, progress, known)
         warnings, report = [*warnings, *found.warnings], {"refinement": found.as_dict()}
     if skipped:
         warnings.append(f"{len(skipped)} damaged frame(s) skipped")
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
     info.extra.update(report)
-    return Reconstruction(predictions, info)
+    return Reconstruction(predictions, info, tracks=tracks)
 
 
 def wants_geometry(options: Options, model: MoRe) -> bool:

@@ -89,6 +89,17 @@ class SceneInfo:
     extra: dict[str, Any] = field(default_factory=dict)  # e.g. the refinement report
 
 
+@dataclass(frozen=True)
+class SparseTracks:
+    """Points that geometric refinement solved for; rows of `point`, `frame` and `pixel` are observations."""
+
+    xyz: np.ndarray  # [N, 3] float32, world
+    rgb: np.ndarray  # [N, 3] uint8
+    point: np.ndarray  # [M] int32, row of xyz
+    frame: np.ndarray  # [M] int32, position in Reconstruction.frames
+    pixel: np.ndarray  # [M, 2] float32 (u, v), pixels of the original frame
+
+
 @dataclass
 class Reconstruction:
     """A reconstructed clip. `frames` is in memory after `openmore.reconstruct`, lazy after `load`."""
@@ -96,6 +107,7 @@ class Reconstruction:
     frames: Sequence[FramePrediction]
     info: SceneInfo
     path: Path | None = None  # the scene folder, when there is one
+    tracks: SparseTracks | None = None  # what the cameras were solved from, when they were
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -3,7 +3,8 @@
 Choices
 - Intrinsics belong to the pictures that are written: original resolution when the source is still there.
 - Movers stay out of the points by default and are black in masks/, so that a static splat ignores them.
-- Every point carries the one pixel it was seen in. Programs that optimise tracks need real ones: pass `tracks`.
+- Points are the tracks the cameras were solved from, where geometric refinement left some; else, or with `dense`, the
+  filtered depth maps, each point with the one pixel it was seen in.
 - Equal intrinsics share one camera; a network that predicts each frame's field of view gives one camera per frame
   unless `shared_camera` takes their median.
 """
@@ -44,12 +45,15 @@ def write(
     *,
     points: PointOptions = PointOptions(static_only=True),
     tracks: Tracks | None = None,
+    dense: bool = False,
     images: str = "auto",
     text: bool = False,
     shared_camera: bool = False,
     progress: ProgressCallback = silent,
 ) -> None:
-    """Write the project. `tracks` replaces the dense points; `text` adds the text files beside the binary ones."""
+    """Write the project. `tracks` replaces the points; `text` adds the text files beside the binary ones."""
+    if tracks is None:
+        tracks = None if dense else solved_tracks(recon)
     if tracks is None:
         tracks = dense_tracks(recon, points, progress)
     pictures = write_images(recon, path / "images", images, progress)
@@ -58,6 +62,16 @@ def write(
     write_binary(model, path / "sparse" / "0")
     if text:
         write_text(model, path / "sparse" / "0")
+
+
+def solved_tracks(recon: Reconstruction) -> Tracks | None:
+    """The tracks of geometric refinement at model resolution; None when there are none."""
+    found = recon.tracks
+    if found is None or not len(found.xyz):
+        return None
+    (h, w), (height, width) = recon.info.model_shape, recon.info.original_shape
+    pixel = found.pixel.astype(np.float64) * (w / width, h / height)
+    return Tracks(found.xyz, found.rgb, found.point.astype(np.int64), found.frame.astype(np.int64), pixel)
 
 
 def dense_tracks(recon: Reconstruction, options: PointOptions, progress: ProgressCallback = silent) -> Tracks:

@@ -15,7 +15,8 @@ from PIL import Image
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.refine import refine
 from openmore.refinement.report import RefinementReport
-from openmore.types import FramePrediction
+from openmore.refinement.structure import Structure
+from openmore.types import FramePrediction, SparseTracks
 
 WORKING_SIDE = 512  # pixels
 
@@ -35,8 +36,8 @@ def refine_predictions(
     pictures: Sequence[np.ndarray],
     progress: ProgressCallback = silent,
     K: np.ndarray | None = None,
-) -> tuple[list[FramePrediction], RefinementReport]:
-    """Predictions with refined cameras and depth in the same units, and the report.
+) -> tuple[list[FramePrediction], RefinementReport, SparseTracks | None]:
+    """Predictions with refined cameras and depth in the same units, the report, and the tracks they stand on.
 
     `pictures` as `working_picture` makes them; `K` [3, 3], original pixels, is taken as true when given.
     """
@@ -64,4 +65,26 @@ def refine_predictions(
         refined.append(
             replace(p, camera=replace(p.camera, world_from_cam=pose, K=solved_K[i]), depth=depth, points=None)
         )
-    return refined, result.report
+    tracks = sparse_tracks(result.structure, pictures, first_from_world, (camera.height, camera.width))
+    return refined, result.report, tracks
+
+
+def sparse_tracks(
+    structure: Structure, pictures: Sequence[np.ndarray], first_from_world: np.ndarray, shape: tuple[int, int]
+) -> SparseTracks | None:
+    """The structure in the scene's world and in pixels of frames of `shape`, coloured; None when there is none."""
+    if not len(structure.xyz):
+        return None
+    height, width = pictures[0].shape[:2]
+    xyz = structure.xyz @ first_from_world[:3, :3].T + first_from_world[:3, 3]
+    first = np.unique(structure.point, return_index=True)[1]
+    at = np.round(structure.uv[first]).astype(int).clip(0, (width - 1, height - 1))
+    rgb = np.stack([pictures[s][v, u] for s, (u, v) in zip(structure.frame[first], at)])
+    pixel = structure.uv * (shape[1] / width, shape[0] / height)
+    return SparseTracks(
+        xyz.astype(np.float32),
+        rgb.astype(np.uint8),
+        structure.point.astype(np.int32),
+        structure.frame.astype(np.int32),
+        pixel.astype(np.float32),
+    )

@@ -27,6 +27,7 @@ from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, state_of, world_from_cam
+from openmore.refinement.structure import Structure, joined, structure_of
 from openmore.refinement.survey import ImageSource, Survey, survey
 from openmore.refinement.warnings import describe_cuts, describe_shot, describe_survey
 
@@ -42,6 +43,7 @@ class RefinementResult:
     depth_scale: np.ndarray  # [S]; refined depth = depth_scale * depth + depth_shift
     depth_shift: np.ndarray  # [S], scene units
     report: RefinementReport
+    structure: Structure  # the points of moving cameras and where they were seen, pixels of the pictures given
 
 
 def refine(
@@ -78,6 +80,7 @@ def refine(
     job = _Job(seen, cameras, guess, K is not None, options)
     result = job.run(progress)
     result.K = np.diag(1 / ratio) @ result.K
+    result.structure = joined(job.structures).scaled_pixels(1 / ratio[:2])
     clock.lap("solve")
     result.report.seconds = clock.laps
     return result
@@ -90,7 +93,10 @@ class _Job:
         self.seen, self.network, self.K, self.known_K, self.options = seen, network, K, known_K, options
         self.report = RefinementReport(shape=seen.shape, focal_before=float(K[0, 0]), focal_free=not known_K)
         S = len(network)
-        self.result = RefinementResult(network.copy(), np.tile(K, (S, 1, 1)), np.ones(S), np.zeros(S), self.report)
+        self.result = RefinementResult(
+            network.copy(), np.tile(K, (S, 1, 1)), np.ones(S), np.zeros(S), self.report, Structure.none()
+        )
+        self.structures: list[Structure] = []
         self.sources: list[Source] = ["network"] * S
 
     def run(self, progress: ProgressCallback) -> RefinementResult:
@@ -146,7 +152,10 @@ class _Job:
             self.report.depth_error = depth.relative_error
         placed = np.flatnonzero(solution.placed)
         poses = world_from_cam(state)
-        poses = self.network[placed[0]] @ np.linalg.inv(poses[placed[0]]) @ poses
+        world_from_solver = self.network[placed[0]] @ np.linalg.inv(poses[placed[0]])
+        poses = world_from_solver @ poses
+        if solution.kind == "moving":
+            self.structures.append(structure_of(state, solution.obs, world_from_solver))
         inside = np.zeros(S, bool)
         inside[shot.frames] = True
         first, last = shot.frames[0], shot.frames[-1] + 1
