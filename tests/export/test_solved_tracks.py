@@ -42,7 +42,7 @@ def test_tracks_are_saved_and_loaded(refined: Reconstruction, tmp_path: Path) ->
     for name in ("xyz", "rgb", "point", "frame", "pixel"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(refined.tracks, name))
     (path / TRACKS).write_bytes(b"torn")
-    with pytest.raises(DataError, match="tracks.npz"):
+    with pytest.raises(DataError, match=r"tracks\.npz"):
         Reconstruction.load(path)
     (path / TRACKS).unlink()
     assert Reconstruction.load(path).tracks is None

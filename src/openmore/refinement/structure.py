@@ -1,4 +1,4 @@
-"""The sparse scene a solution stands on: points with the places they were seen at, in the units of the cameras returned.
+"""The sparse scene a solution stands on: points and where they were seen, in the units of the cameras returned.
 
 Choices
 - Only observations the solver kept, and only points in front of their cameras and nearer than `FAR` times the median
