@@ -171,3 +171,13 @@ def test_the_verb_writes_sheets_and_numbers(tmp_path: Path, capsys) -> None:
     assert "of indifference; movers from the masks" in capsys.readouterr().out
     assert run("attention", folder, "-o", tmp_path / "out", *arguments) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_comparison_shares_one_set_of_movers(tmp_path: Path) -> None:
+    folder = write_source(make_scene(2), tmp_path / "frames")
+    compared = ["--weights", "untrained:tiny", "--compare", "untrained:small", "--frames", 2]
+    assert run("attention", folder, "-o", tmp_path / "out", *compared) == 0
+    before, after = json.loads((tmp_path / "out" / "attention.json").read_text())
+    area = [part["blocks"][part["headline"]]["moving_area"] for part in (before, after)]
+    assert area[0] == pytest.approx(area[1], abs=0.02)  # two patch grids, one mask
+    assert before["movers_from"] == after["movers_from"] == "network"

@@ -48,7 +48,7 @@ def attention(
     for name in filter(None, (weights, compare)):
         model = MoRe.from_pretrained(name, device=device, dtype=dtype)
         chosen = {"count": frames, "long_side": long_side, "blocks": blocks, "masks": masks}
-        studies.append(study(source, model, name=name, **chosen))
+        studies.append(study(source, model, name=name, movers_of=studies[0] if studies else None, **chosen))
     with atomic_folder(out, overwrite) as folder:
         for name, picture in draw_sheets(studies).items():
             Image.fromarray(picture).save(folder / name)

@@ -2,7 +2,8 @@
 
 Choices
 - The headline number is that of the last frame block, head-averaged: the row the attention-forcing loss acts on.
-- Movers come from masks when given; otherwise from the network's own motion output, and the report says so.
+- Movers come from masks when given; otherwise from the network's own motion output, and the report says so. A
+  comparison takes one set of movers for all weights: shares of different areas would say nothing.
 """
 
 from __future__ import annotations
@@ -54,15 +55,22 @@ def study(
     long_side: int | None = None,
     blocks: str | None = None,
     masks: Path | None = None,
+    movers_of: Study | None = None,
 ) -> Study:
-    """Take `count` frames evenly from `source` and read the camera rows of `blocks` (see `parse_blocks`)."""
+    """Take `count` frames evenly from `source` and read the camera rows of `blocks` (see `parse_blocks`).
+
+    `movers_of`: take the movers of an earlier study of the same frames, if it has any.
+    """
     chosen = sample_frames(source, count)
     sizing = Sizing.fit(chosen[0].image.shape[:2], long_side or model.config.image_size, model.config.patch_size)
     pictures = np.stack([sizing.apply(frame.image) for frame in chosen])
     images = to_images(list(pictures)).to(model.device)
     headline: Where = ("frame", model.config.depth - 1)
     maps = camera_attention_maps(model, images, [headline, *parse_blocks(blocks, model.config.depth)])
-    motion, motion_from = _motion(model, images, chosen, sizing, masks)
+    if movers_of is None or movers_of.motion is None:
+        motion, motion_from = _motion(model, images, chosen, sizing, masks)
+    else:
+        motion, motion_from = _resized(movers_of.motion, sizing.model_shape), movers_of.motion_from
     return Study(name, [frame.name for frame in chosen], pictures, maps, headline, motion, motion_from)
 
 
@@ -92,7 +100,7 @@ def draw_sheets(studies: Sequence[Study]) -> dict[str, np.ndarray]:
     for i, picture in enumerate(first.pictures):
         maps = [overlay(s.pictures[i], s.maps[s.headline].mean[i], _outlined(s, i)) for s in studies]
         rows.append([picture, *maps])
-    sheets = {"attention.png": sheet(rows, ["frame", *(s.weights for s in studies)])}
+    sheets = {"attention.png": sheet(rows, ["frame", *(_title(s) for s in studies)])}
     for number, s in enumerate(studies):
         suffix = "" if len(studies) == 1 else f"_{number + 1}"
         sheets[f"heads{suffix}.png"] = _heads(s)
@@ -141,6 +149,11 @@ def _layers(s: Study) -> np.ndarray:
     return sheet(rows, [_label(block) for block in chosen], tile_width=160)
 
 
+def _title(s: Study) -> str:
+    share = s.share(s.headline)
+    return f"{s.weights}: {share.attention:.0%} on {share.area:.0%}" if share and share.area else s.weights
+
+
 def _label(block: Where) -> str:
     return f"{block[0]} {block[1]}"
 
@@ -161,6 +174,12 @@ def _motion(
         logits = model(images, outputs={"motion"}, duplicates=False).motion_logits
     assert logits is not None, "asked for above"
     return logits[0].float().sigmoid().cpu().numpy(), "network"
+
+
+def _resized(motion: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[S, h, w] -> [S, H, W], nearest: networks may see a frame at different sizes."""
+    rows, columns = (np.arange(n) * size // n for n, size in zip(shape, motion.shape[1:], strict=True))
+    return motion[:, rows[:, None], columns]
 
 
 def read_mask(folder: Path, frame: Frame, shape: tuple[int, int]) -> np.ndarray:
