@@ -6,7 +6,7 @@ from openmore.flow.base import FlowResult
 from openmore.flow.dis import DISFlow
 from openmore.masks.decision import Rule
 from openmore.masks.ego import Ego
-from openmore.masks.evidence import Evidence, ask_the_picture, combine, plain, stabilised, warp
+from openmore.masks.evidence import Evidence, ask_the_picture, combine, plain, stabilised, warp, witness
 from tests.masks.conftest import texture
 
 
@@ -68,6 +68,21 @@ def test_a_pixel_that_no_flow_explains_is_lost() -> None:
     asked = ask_the_picture(Evidence(1, residual, flow, 0.05, "geometry"), still(shape), a, b, Rule())
     assert np.isinf(asked.residual[13:27, 23:37]).mean() > 0.9
     assert not np.isinf(asked.residual[:6]).any()
+
+
+def test_witnesses_are_the_mover_and_not_the_ground_it_leaves_or_hides() -> None:
+    shape, pictures = (40, 80), []
+    square = texture((12, 12), 7)
+    for left in (14, 32, 50):
+        picture = np.full((*shape, 3), 120, np.uint8)
+        picture[14:26, left : left + 12] = square
+        pictures.append(picture)
+    unsure = Evidence(0, np.full(shape, np.nan, np.float32), constant(shape, 0.0, 0.1), 0.05, "geometry")
+    pairs = [ask_the_picture(unsure, still(shape), pictures[1], pictures[k], Rule()) for k in (0, 2)]
+    seen = witness(pairs)
+    assert seen is not None and seen[16:24, 34:42].all()
+    assert not seen[:, :29].any() and not seen[:, 47:].any()  # hidden in one of the two
+    assert witness([unsure]) is None
 
 
 def test_exposure_changes_are_no_motion() -> None:

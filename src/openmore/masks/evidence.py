@@ -12,6 +12,7 @@ Choices
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,7 @@ class Evidence:
     flow: FlowResult  # from this frame to the other
     noise: float  # pixels, median error of the forward-backward check
     ego: str  # model of the ego flow
+    mismatch: np.ndarray | None = None  # [H, W] float32, colour error of the ego flow in units of noise; NaN = none
 
 
 def plain(other: int, static: Ego, flow: FlowResult, noise: float) -> Evidence:
@@ -79,7 +81,18 @@ def ask_the_picture(
     contradicted = large & ~(ego_error > flow_error + _BETTER * noise)  # NaN compares false: undecided
     lost = usable & (evidence.flow.confidence <= 0.5) & (ego_error > _LOST * noise)
     residual = np.where(contradicted, np.nan, evidence.residual)
-    return replace(evidence, residual=np.where(lost, np.inf, residual).astype(np.float32))
+    mismatch = np.where(usable, ego_error / noise, np.nan).astype(np.float32)
+    return replace(evidence, residual=np.where(lost, np.inf, residual).astype(np.float32), mismatch=mismatch)
+
+
+def witness(pairs: Sequence[Evidence]) -> np.ndarray | None:
+    """Pixels [H, W] bool where a majority of the pairs shows colours that no static surface shows.
+
+    None when colours were not asked. These pixels are surely the mover's own. The residual also covers the ground
+    beside it: flow spreads over blank surfaces, and what a mover is about to hide looks lost.
+    """
+    seen = [pair.mismatch for pair in pairs if pair.mismatch is not None]
+    return combine(seen) > _LOST if seen else None
 
 
 def combine(residuals: list[np.ndarray]) -> np.ndarray:

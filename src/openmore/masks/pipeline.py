@@ -22,8 +22,8 @@ from openmore.flow import FlowEstimator, FlowResult, get_flow
 from openmore.masks.clip import MaskClip
 from openmore.masks.decision import Rule, decide, floor_of, measure, paint
 from openmore.masks.ego import BestEgo, Ego, EgoModel, GeometricEgo, ParametricEgo
-from openmore.masks.evidence import Evidence, ask_the_picture, combine, noise_of, plain, stabilised
-from openmore.masks.refine import from_probability, get_refiner
+from openmore.masks.evidence import Evidence, ask_the_picture, combine, noise_of, plain, stabilised, witness
+from openmore.masks.refine import Refiner, from_probability, get_refiner, trim
 from openmore.masks.report import Case, MaskReport, agreement
 from openmore.masks.segments import Segmenter, get_segmenter, split_mixed
 from openmore.masks.temporal import vote
@@ -177,7 +177,7 @@ def extract_masks(
     refine = get_refiner(options.refine)
     result = MaskResult([], [], [], MaskReport(clip.name, describe(judge)))
     for t, (labels, judged) in enumerate(settle(judge)):
-        mask = labels if refine is None else refine(labels, clip.images[t])
+        mask = labels if refine is None else _refined(refine, labels, clip.images[t], judged.case.pairs)
         result.masks.append(mask)
         result.residuals.append(judged.residual.astype(np.float16))
         result.regions.append(judged.regions)
@@ -202,9 +202,15 @@ def refine_head(clip: MaskClip, refine: str = "grabcut", threshold: float = 0.5)
     result = MaskResult([], [], [], MaskReport(clip.name, settings))
     for probability, image in zip(clip.motion, clip.images):
         labels = from_probability(probability, threshold)
-        result.masks.append(labels if refiner is None else refiner(labels, image))
+        result.masks.append(labels if refiner is None else refiner(labels, image, None))
     result.report.agreement = agreement(result.masks, clip.motion, threshold)
     return result
+
+
+def _refined(refine: Refiner, labels: np.ndarray, image: np.ndarray, pairs: list[Evidence]) -> np.ndarray:
+    """Labels [H, W] cut back to where the colours witness motion, then snapped to edges."""
+    seen = witness(pairs)
+    return refine(labels if seen is None else trim(labels, seen), image, seen)
 
 
 def settle(judge: Judge) -> Iterator[tuple[np.ndarray, Judged]]:
