@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,15 +84,50 @@ def test_a_job_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None
         f"if __name__ == '__main__': run_job(items('ok', 'ok', 'sleep'), {str(tmp_path)!r}, OBEDIENT, workers=0)"
     )
     job = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(tmp_path.glob(".i2.*/begun.txt")):
-        time.sleep(0.05)
+    wait_for(lambda: bool(list(tmp_path.glob(".i2.*/begun.txt"))))
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
     assert finished(tmp_path) == ["i0", "i1"] and not (tmp_path / "i2").exists()
     summary = run_job(items("ok", "ok", "ok"), tmp_path, OBEDIENT, workers=0)
     assert (summary.done, summary.skipped) == (1, 2) and finished(tmp_path) == ["i0", "i1", "i2"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".i")]
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_job_end_too(tmp_path: Path) -> None:
+    code = (
+        "from tests.scale.test_job import *\n"
+        f"if __name__ == '__main__': run_job(items('ok', 'sleep', 'sleep'), {str(tmp_path)!r}, OBEDIENT, workers=2)"
+    )
+    job = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], start_new_session=True)
+    wait_for(lambda: len(list(tmp_path.glob(".i[12].*/begun.txt"))) == 2)
+    family = members(job.pid)
+    assert len(family) >= 3
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    wait_for(lambda: not members(job.pid))
+    summary = run_job(items("ok", "ok", "ok"), tmp_path, OBEDIENT, workers=0)
+    assert (summary.done, summary.skipped) == (2, 1) and finished(tmp_path) == ["i0", "i1", "i2"]
+
+
+def members(session: int) -> list[int]:
+    """Processes that still run in a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, sid = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(sid) == session and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

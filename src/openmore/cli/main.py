@@ -20,6 +20,7 @@ VERBS = (
     "view",
     "export",
     "masks",
+    "batch",
     "attention",
     "evaluate",
     "data",

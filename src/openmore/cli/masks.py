@@ -110,22 +110,18 @@ def load_clip(
 ) -> tuple[MaskClip, Shape]:
     """The clip at working resolution and (H, W) of the source's frames."""
     from openmore.masks.clip import fit_clip
-    from openmore.masks.sources import from_dataset, from_pictures, from_scene, is_scene
+    from openmore.masks.sources import is_scene, open_clip
 
     if (source is None) == (scene is None):
         raise InputError("give a SOURCE or --from-reconstruction SCENE, one of the two")
-    if scene is None and source is not None and is_scene(source):
-        scene = Path(source)
-    if scene is not None:
-        clip, shape = from_scene(scene)
-    elif dataset is not None:
-        if sampling["fps"] is not None:
-            raise InputError("--fps does not apply to data sets: use --stride")
-        clip, shape = from_dataset(dataset, str(source), sequence, sampling["stride"], sampling["max_frames"])
-    elif weights is not None:
+    if weights is not None and (scene or dataset or is_scene(str(source))):
+        raise InputError("--weights reconstructs plain pictures, and this source has cameras: leave --weights out")
+    if scene is not None and not is_scene(scene):
+        raise InputError(f"{scene} is no scene folder (it has no scene.json): make one with openmore reconstruct")
+    if weights is not None:
         clip, shape = from_weights(str(source), weights, sampling)
     else:
-        clip, shape = from_pictures(str(source), **sampling)
+        clip, shape = open_clip(str(scene or source), dataset, sequence, **sampling)
     return fit_clip(clip, long_side), shape
 
 

@@ -16,12 +16,30 @@ def is_scene(source: str | Path) -> bool:
     return "://" not in str(source) and (Path(source) / "scene.json").is_file()
 
 
-def from_scene(scene: Path) -> tuple[MaskClip, Shape]:
+def open_clip(
+    source: str, dataset: str | None = None, sequence: str | None = None, **sampling: Any
+) -> tuple[MaskClip, Shape]:
+    """Whatever `source` is: a scene folder, the root of the posed data set `dataset`, or plain pictures.
+
+    `sampling` as in `openmore.io.frames.frames`; scene folders and data sets know `stride` and `max_frames` only.
+    Raises InputError for sampling that the kind of source does not know.
+    """
+    given = {name: value for name, value in sampling.items() if value is not None}
+    if dataset is None and not is_scene(source):
+        return from_pictures(source, **given)
+    odd = [name for name in given if name not in ("stride", "max_frames")]
+    if odd:
+        raise InputError(f"{odd[0]} applies to plain videos and pictures only: use stride or max_frames")
+    return from_scene(Path(source), **given) if dataset is None else from_dataset(dataset, source, sequence, **given)
+
+
+def from_scene(scene: Path, stride: int = 1, max_frames: int | None = None) -> tuple[MaskClip, Shape]:
     """A scene folder with its own cameras and depth. Raises DataError or InputError when it lacks something."""
     from openmore.io.scene import read_scene
 
     recon = read_scene(scene)
-    return clip_from_frames(list(recon.frames), scene.name, f"reconstruction {scene.name}"), recon.info.original_shape
+    frames = list(recon.frames)[::stride][:max_frames]
+    return clip_from_frames(frames, scene.name, f"reconstruction {scene.name}"), recon.info.original_shape
 
 
 def from_dataset(

@@ -4,6 +4,7 @@ Choices
 - At most one item per worker is in flight, so when a worker is killed (out of memory, a crash in native code) only
   those are suspects. Each suspect then runs alone: the one that kills its worker again has failed, the others finish.
 - Workers are spawned, not forked: torch and OpenCV threads do not survive a fork.
+- A worker whose job is gone ends itself, or it would work on beside the job's next start.
 - A task that cannot be set up (missing weights, wrong option) ends the job with that error: all would fail alike.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -89,12 +91,21 @@ _runner: Runner | None = None
 
 
 def _set_up(task: Task, workers: int) -> None:
-    """In the worker: remember the task, share the cores."""
+    """In the worker: remember the task, share the cores, die with the job."""
     global _task
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    threading.Thread(target=_end_with_the_job, daemon=True).start()
     _task = task
+
+
+def _end_with_the_job() -> None:
+    """Wait for the job's process to end (killed, too), then end this one at once: results are atomic."""
+    job = multiprocessing.parent_process()
+    if job is not None:
+        job.join()
+        os._exit(1)
 
 
 def _work(item: Item, out: Path) -> Outcome:

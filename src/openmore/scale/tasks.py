@@ -12,18 +12,19 @@ from openmore.masks.pipeline import MaskOptions, extract_masks
 from openmore.scale.manifest import Item
 from openmore.scale.work import Runner
 
-_SAMPLING = ("fps", "stride", "start", "end", "max_frames")
+_SOURCE = ("dataset", "sequence", "fps", "stride", "start", "end", "max_frames")
 
 
 def masks(long_side: int = 640, explain: bool = False, rule: str = "floor", **options: Any) -> Runner:
-    """Motion masks of videos, picture folders and scene folders; `options` as in MaskOptions, plus frame sampling.
+    """Motion masks of videos, picture folders, scene folders and posed data sets; `options` as in MaskOptions, plus
+    frame sampling, plus `dataset` and `sequence` (then the source is the data set's root).
 
     An item's own options replace the job's. Backends with weights are loaded once.
     """
     from openmore.flow import get_flow
     from openmore.masks.clip import fit_clip
     from openmore.masks.segments import get_segmenter
-    from openmore.masks.sources import from_pictures, from_scene, is_scene
+    from openmore.masks.sources import open_clip
     from openmore.masks.write import write_result
 
     sampling, rest = split(options)
@@ -33,10 +34,7 @@ def masks(long_side: int = 640, explain: bool = False, rule: str = "floor", **op
     def run(item: Item, folder: Path) -> None:
         own_sampling, own = split(item.options)
         backends = {"flow": None if "flow" in own else flow, "segmenter": None if "segments" in own else segmenter}
-        if is_scene(item.source):
-            clip, shape = from_scene(Path(item.source))
-        else:
-            clip, shape = from_pictures(item.source, **{**sampling, **own_sampling})
+        clip, shape = open_clip(item.source, **{**sampling, **own_sampling})
         clip = fit_clip(clip, long_side)
         result = extract_masks(clip, replace(chosen, **_tuples(own)), **backends)
         write_result(folder, clip, result, shape, explain=explain)
@@ -60,13 +58,13 @@ def reconstruct(weights: str = "small", device: str = "cpu", dtype: str = "auto"
 
 
 def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of frame sampling, and the others. Raises ConfigError for what is neither."""
-    known = (*_SAMPLING, *MaskOptions.__dataclass_fields__)
+    """Options of the source (which frames of what), and the others. Raises ConfigError for what is neither."""
+    known = (*_SOURCE, *MaskOptions.__dataclass_fields__)
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ConfigError(f"option {unknown[0]!r} of the masks task is unknown: choose from {', '.join(known)}")
-    sampling = {name: value for name, value in options.items() if name in _SAMPLING}
-    return sampling, {name: value for name, value in options.items() if name not in _SAMPLING}
+    sampling = {name: value for name, value in options.items() if name in _SOURCE}
+    return sampling, {name: value for name, value in options.items() if name not in _SOURCE}
 
 
 def _tuples(options: dict[str, Any]) -> dict[str, Any]:
