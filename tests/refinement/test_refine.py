@@ -87,7 +87,17 @@ def test_the_report_says_what_was_done(good: RefinementResult) -> None:
     assert report.after.inlier_share > 0.9 > report.before.inlier_share
     assert report.sources == ["geometry"] * FRAMES and report.shots == [(0, FRAMES - 1)]
     assert report.focal_free is False and report.depth_error < 0.05 and report.camera_motion == "moving"
+    assert report.starts == ["tracks"]  # the disturbed network's poses explain too little to begin with
     assert set(report.seconds) >= {"match", "solve"}
+
+
+def test_uncertainty_covers_the_error(good: RefinementResult, cameras: np.ndarray) -> None:
+    """Small, zero for the camera that defines the world, and of the size of the true error."""
+    sigma = good.report.rotation_sigma_deg
+    assert sigma[0] == good.report.center_sigma[0] == 0 and (sigma[1:] > 0).all() and sigma.max() < 0.2
+    error = rotation_errors_deg(good.world_from_cam, cameras)
+    assert (error[1:] < 8 * sigma[1:]).all()
+    assert 0 < good.report.center_sigma[1:].max() < 0.1 * np.linalg.norm(cameras[-1, :3, 3])
 
 
 def test_good_cameras_stay(cameras: np.ndarray, images: list[np.ndarray]) -> None:
@@ -108,6 +118,7 @@ def test_no_texture(cameras: np.ndarray) -> None:
     result = refine([np.full((*SHAPE, 3), 120, np.uint8)] * FRAMES, network, K)
     np.testing.assert_array_equal(result.world_from_cam, network)
     assert warned(result, "no texture") and result.report.count("network") == FRAMES
+    assert np.isnan(result.report.rotation_sigma_deg).all()
 
 
 def test_a_blank_frame_is_bridged(cameras: np.ndarray, images: list[np.ndarray]) -> None:

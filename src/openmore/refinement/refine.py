@@ -26,9 +26,10 @@ from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
-from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, state_of, world_from_cam
+from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, started_from, state_of, world_from_cam
 from openmore.refinement.structure import Structure, joined, structure_of
 from openmore.refinement.survey import ImageSource, Survey, survey
+from openmore.refinement.uncertainty import camera_sigmas
 from openmore.refinement.warnings import describe_cuts, describe_shot, describe_survey
 
 Arrays = Sequence[np.ndarray] | Callable[[int], np.ndarray]
@@ -98,6 +99,7 @@ class _Job:
         )
         self.structures: list[Structure] = []
         self.sources: list[Source] = ["network"] * S
+        self.report.rotation_sigma_deg, self.report.center_sigma = np.full(S, np.nan), np.full(S, np.nan)
 
     def run(self, progress: ProgressCallback) -> RefinementResult:
         """Solve shot by shot, then fill the gaps and write the report."""
@@ -140,6 +142,9 @@ class _Job:
         describe_shot(self.report, shot, solution, before)
         if solution is not None and _better(solution, before, len(own)):
             self._accept(shot, solution)
+            self.report.starts.append(started_from(solution))
+        else:
+            self.report.starts.append("none")
 
     def _accept(self, shot: ShotInput, solution: ShotSolution) -> None:
         """Bring a solution to the network's units and world, and fill the frames it lacks."""
@@ -150,6 +155,10 @@ class _Job:
             at = shot.frames
             self.result.depth_scale[at], self.result.depth_shift[at] = depth.scale[at], depth.shift[at]
             self.report.depth_error = depth.relative_error
+        if solution.kind != "still":
+            sigmas = camera_sigmas(state, solution.obs, solution.placed, solution.kind == "moving")
+            at = solution.placed
+            self.report.rotation_sigma_deg[at], self.report.center_sigma[at] = sigmas[0][at], sigmas[1][at]
         placed = np.flatnonzero(solution.placed)
         poses = world_from_cam(state)
         world_from_solver = self.network[placed[0]] @ np.linalg.inv(poses[placed[0]])

@@ -10,6 +10,9 @@ import numpy as np
 from openmore.refinement.camera_motion import CameraMotion
 
 Source = Literal["geometry", "network", "interpolated", "still"]
+# tracks: essential matrix and PnP; network: the network's cameras, where those explained the tracks better in the end;
+# turn: rotations from pairs; none: the network's cameras (or a still one) were kept.
+Start = Literal["tracks", "network", "turn", "none"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class RefinementReport:
     shape: tuple[int, int]  # height, width the pictures were matched at
     camera_motion: CameraMotion = "unknown"
     shots: list[tuple[int, int]] = field(default_factory=list)  # first and last frame of each
+    starts: list[Start] = field(default_factory=list)  # what the cameras of each shot were solved from
     sources: list[Source] = field(default_factory=list)  # where each frame's pose comes from
     before: Fit | None = None  # the network's cameras
     after: Fit | None = None  # the cameras returned
@@ -36,8 +40,10 @@ class RefinementReport:
     focal_free: bool = True  # False when K was given
     depth_error: float = float("nan")  # median relative error of the predicted depth after scale and shift
     motion_change: float = float("nan")  # share of pixels whose moving/static label the residuals changed
-    rotation_sigma_deg: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] relative to the first camera
-    center_sigma: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] scene units, the same
+    rotation_sigma_deg: np.ndarray = field(
+        default_factory=lambda: np.zeros(0)
+    )  # [S] relative to the shot's first camera
+    center_sigma: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] scene units, the same; NaN = not solved
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

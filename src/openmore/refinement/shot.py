@@ -19,7 +19,7 @@ from openmore.refinement.camera_motion import CameraMotion, is_still, is_turn, m
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import focal_from_pairs, focal_from_rotations, intrinsics
 from openmore.refinement.mapper import FocalModel, Mapper
-from openmore.refinement.report import Fit
+from openmore.refinement.report import Fit, Start
 from openmore.refinement.tracks import renumber
 from openmore.refinement.triangulate import best_points, fits
 from openmore.refinement.turning import adjust_rotations, chain_rotations
@@ -67,6 +67,13 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     if is_turn(shot.pairs, shot.keypoints, K):
         return _turning(shot, K)
     return _moving(shot, K)
+
+
+def started_from(solution: ShotSolution) -> Start:
+    """What the solve began with, for the report."""
+    if solution.kind == "moving":
+        return "network" if solution.from_network else "tracks"
+    return "turn" if solution.kind == "turning" else "none"
 
 
 def judge(state: State, obs: Observations) -> Fit:
