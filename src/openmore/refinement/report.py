@@ -43,7 +43,7 @@ class RefinementReport:
     rotation_sigma_deg: np.ndarray = field(
         default_factory=lambda: np.zeros(0)
     )  # [S] relative to the shot's first camera
-    center_sigma: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] scene units, the same; NaN = not solved
+    center_sigma: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [S] scene units; NaN = not solved
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
