@@ -68,6 +68,12 @@ def test_sigterm_saves_and_ends(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_run_that_stops_before_its_first_log_line_still_logs(tmp_path: Path) -> None:
+    losses, report = run(tmp_path, "optim.steps=50", "run.log_every=40", time_budget_s=0.0)
+    assert report.stopped == "time budget" and report.step == 1
+    assert losses == [report.last["loss"]] and losses[0] > 0
+
+
 def test_a_time_budget_ends_the_run_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.0, 3.0, 6.0, 9.0])  # construction is given its start; steps of 3 s
     monkeypatch.setattr("openmore.training.session.time.monotonic", lambda: next(clock))

@@ -84,9 +84,8 @@ def train(
         report = run(config, out or Path("runs") / recipe, resume=resume, time_budget_s=budget, on_log=on_log)
     if main_process:
         print(f"{report.stopped} at step {report.step:,} of {config.optim.steps:,} after {report.seconds:,.0f} s")
-        print(
-            f"{report.clips:,} clips seen, {report.skipped} steps skipped; last loss {report.last.get('loss', 0):.4f}"
-        )
+        last = f"last loss {report.last['loss']:.4f}" if "loss" in report.last else "no step taken"
+        print(f"{report.clips:,} clips seen, {report.skipped} steps skipped; {last}")
         print(f"weights      {report.weights}\ncheckpoint   {report.checkpoint}")
 
 

@@ -22,6 +22,7 @@ from openmore.model.attention import AttentionPattern, Block, BlockList
 from openmore.model.config import ModelConfig
 from openmore.model.duplicates import DuplicateMemory, duplicate_across_frames, duplicate_in_frame
 from openmore.model.rope import Rope, rope_tables
+from openmore.model.stem import ConvStem
 from openmore.model.vit import VisionTransformer
 
 # Looks at the queries and keys of one block, e.g. to read the camera token's attention row.
@@ -47,6 +48,7 @@ class Tokens:
     frames: dict[int, Tensor] = field(default_factory=dict)  # layer -> [B, S, P, 2C]
     duplicates: dict[int, Tensor] = field(default_factory=dict)  # layer -> [B, S, 2C]
     readouts: dict[Where, Tensor] = field(default_factory=dict)
+    details: tuple[Tensor, ...] = ()  # of a convolutional stem, each [B * S, channels, h, w]
 
 
 class Aggregator(nn.Module):
@@ -67,6 +69,7 @@ class Aggregator(nn.Module):
             config.vit_heads,
             config.mlp_ratio,
             config.vit_registers,
+            ConvStem(config.stem_channels, config.stem_blocks, C) if config.stem_channels else None,
         )
         # Index 0 of dimension 1 is for the first frame of a clip, index 1 for every other frame.
         self.camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 0.02)
@@ -115,9 +118,9 @@ class Aggregator(nn.Module):
         """
         B, S = images.shape[:2]
         readouts = readouts or {}
-        x = self._frame_tokens(images, grid, first)  # [B * S, P, C]
+        x, details = self._frame_tokens(images, grid, first)  # [B * S, P, C]
         d = self._special(self.additional_camera_token, B, S, first) if duplicates else None  # [B * S, 1, C]
-        result = Tokens()
+        result = Tokens(details=details)
         for layer in range(self.config.depth):
             x, d, rows = self._run(self._frame_step, layer, x, d, grid, pattern, readouts.get(("frame", layer)))
             if rows is not None:
@@ -145,13 +148,13 @@ class Aggregator(nn.Module):
             d = duplicate_across_frames(self.global_blocks[layer], inside, *memory.global_keys_values(layer))
         return torch.cat((inside, d), -1).view(B, S, -1)
 
-    def _frame_tokens(self, images: Tensor, grid: Grid, first: bool) -> Tensor:
+    def _frame_tokens(self, images: Tensor, grid: Grid, first: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
         B, S = images.shape[:2]
         normalised = ((images - self._resnet_mean) / self._resnet_std).flatten(0, 1)
-        patches = self.patch_embed(normalised, grid.position)
+        patches, details = self.patch_embed(normalised, grid.position)
         camera = self._special(self.camera_token, B, S, first)
         registers = self._special(self.register_token, B, S, first)
-        return torch.cat((camera, registers, patches), 1)
+        return torch.cat((camera, registers, patches), 1), details
 
     @staticmethod
     def _special(token: Tensor, B: int, S: int, first: bool) -> Tensor:

@@ -41,12 +41,18 @@ class ModelConfig:
     attention: Literal["full", "causal"] = "full"  # what the weights were trained for
     camera_trunk: Literal["bidirectional", "causal"] = "bidirectional"  # in a pass over a whole clip
     duplicate_camera: bool = False  # BA-like duplicate camera tokens (streaming model)
+    # A convolutional patch embedder (stem.py) instead of one strided convolution: channels at strides 2, 4, 8 and
+    # residual blocks at strides 2, 4, 8, 16; the patch size is then 16. The published networks have none.
+    stem_channels: tuple[int, ...] = ()
+    stem_blocks: tuple[int, ...] = (0, 1, 2, 2)
     layer_scale: float = 0.01  # initial gain of a residual branch; training from scratch wants more
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dpt_channels", tuple(self.dpt_channels))
         object.__setattr__(self, "saved_layers", tuple(self.saved_layers))
         object.__setattr__(self, "heads", tuple(self.heads))
+        object.__setattr__(self, "stem_channels", tuple(self.stem_channels))
+        object.__setattr__(self, "stem_blocks", tuple(self.stem_blocks))
         self._check()
 
     def _check(self) -> None:
@@ -60,6 +66,11 @@ class ModelConfig:
             raise ConfigError(f"saved_layers {self.saved_layers} must be four increasing layer numbers")
         if self.saved_layers[0] < 0 or self.saved_layers[-1] >= self.depth:
             raise ConfigError(f"saved_layers {self.saved_layers} must lie in 0..{self.depth - 1} (depth {self.depth})")
+        if self.stem_channels and (len(self.stem_channels), len(self.stem_blocks), self.patch_size) != (3, 4, 16):
+            raise ConfigError(
+                f"a stem of {len(self.stem_channels)} channels and {len(self.stem_blocks)} block counts for patches of "
+                f"{self.patch_size} pixels: expected 3, 4 and 16"
+            )
         if unknown := set(self.heads) - set(HEADS):
             raise ConfigError(f"unknown heads {sorted(unknown)}; known: {', '.join(HEADS)}")
 

@@ -10,7 +10,7 @@ Choices
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -140,23 +140,31 @@ class DenseHead(nn.Module):
             )
         )
         self.scratch = Scratch(c, config.dpt_features, out)
+        if config.stem_channels:  # strides 4 and 8, where the two finest stages are
+            self.details = nn.ModuleList(nn.Conv2d(n, m, 1) for n, m in zip(config.stem_channels[1:], c))
 
-    def forward(self, tokens: Mapping[int, Tensor], grid: DenseGrid) -> Tensor:
-        """`tokens`: layer -> [B, S, P, 2C]."""
+    def forward(self, tokens: Mapping[int, Tensor], grid: DenseGrid, details: Sequence[Tensor] = ()) -> Tensor:
+        """`tokens`: layer -> [B, S, P, 2C]; `details`: maps [B * S, channels, h, w] of a convolutional stem."""
         B, S = tokens[self.layers[0]].shape[:2]
         layers = [tokens[layer].flatten(0, 1) for layer in self.layers]
         chunks = [
-            self._maps([x[start : start + FRAMES_AT_ONCE] for x in layers], grid)
+            self._maps(
+                [x[start : start + FRAMES_AT_ONCE] for x in layers],
+                grid,
+                [x[start : start + FRAMES_AT_ONCE] for x in details],
+            )
             for start in range(0, B * S, FRAMES_AT_ONCE)
         ]
         return torch.cat(chunks).unflatten(0, (B, S))
 
-    def _maps(self, layers: list[Tensor], grid: DenseGrid) -> Tensor:
+    def _maps(self, layers: list[Tensor], grid: DenseGrid, details: Sequence[Tensor] = ()) -> Tensor:
         stages = []
         for i, x in enumerate(layers):
             x = pointwise(self.projects[i], self.norm(x[:, self.first_patch :]))
             x = x.transpose(1, 2).unflatten(2, grid.patches).add_(grid.stages[i])
             stages.append(self.resize_layers[i](x))
+        for i, x in enumerate(details):
+            stages[i] = stages[i] + self.details[i](x)
         x = self.scratch.output_conv1(self.scratch.fuse(stages))
         x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True).add_(grid.output)
         return self.scratch.output_conv2(x)

@@ -11,6 +11,7 @@ Choices
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,6 +31,7 @@ from openmore.model.dense_head import (
     positive_with_confidence,
 )
 from openmore.model.duplicates import DuplicateMemory
+from openmore.model.stem import ConvStem
 
 Mode = Literal["full", "causal"]
 
@@ -70,6 +72,7 @@ class MoRe(nn.Module):
         super().__init__()
         self.config = config
         self.aggregator = Aggregator(config)
+        self.half_heads = False  # let the caller's autocast into the dense heads (training on processors with bf16)
         if "camera" in config.heads:
             self.camera_head = CameraHead(config)
         # Checkpoint key -> output name: the published files call the points head `point_head`.
@@ -111,9 +114,9 @@ class MoRe(nn.Module):
         return self
 
     def channels_last(self) -> MoRe:
-        """Lay the convolutions of the dense heads out as tokens arrive, in place: up to twice as fast on CPUs."""
-        for module in self.children():
-            if isinstance(module, DenseHead):
+        """Lay the convolutions of heads and stem out as tokens arrive, in place: up to twice as fast on CPUs."""
+        for module in self.modules():
+            if isinstance(module, DenseHead | ConvStem):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
@@ -190,6 +193,7 @@ class MoRe(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             if "camera" in outputs:
                 self._cameras(result, tokens, pattern, duplicates, iterations)
+        with nullcontext() if self.half_heads else torch.autocast(images.device.type, enabled=False):
             self._maps(result, tokens, dense, prepared.dense)
         return result
 
@@ -229,11 +233,13 @@ class MoRe(nn.Module):
 
     def _maps(self, result: RawOutput, tokens: Tokens, wanted: set[str], grid: DenseGrid) -> None:
         if "depth" in wanted:
-            result.depth, result.depth_conf = positive_with_confidence(self.depth_head(tokens.frames, grid))
+            raw = self.depth_head(tokens.frames, grid, tokens.details)
+            result.depth, result.depth_conf = positive_with_confidence(raw.float())
         if "points" in wanted:
-            result.points, result.points_conf = points_with_confidence(self.point_head(tokens.frames, grid))
+            raw = self.point_head(tokens.frames, grid, tokens.details)
+            result.points, result.points_conf = points_with_confidence(raw.float())
         if "motion" in wanted:
-            result.motion_logits = self.motion_head(tokens.frames, grid).squeeze(-3)
+            result.motion_logits = self.motion_head(tokens.frames, grid, tokens.details).float().squeeze(-3)
 
 
 def camera_rows(q: Tensor, k: Tensor) -> Tensor:

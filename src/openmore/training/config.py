@@ -29,6 +29,10 @@ class DataConfig:
     difficulty_steps: int = 0  # synthetic: steps over which motion and clutter grow from easy to full
     textures: str | None = None  # synthetic: a folder of photographs instead of procedural textures
     render: Literal["auto", "worker", "device"] = "auto"  # synthetic: where; auto is the training device if a GPU
+    pool: str | None = None  # synthetic: a folder that keeps rendered clips, to train on each many times (pool.py)
+    pool_scenes: int = 8192  # clips in the pool
+    pool_frames: int = 4  # frames of each; a step draws some of them
+    pool_shape: tuple[int, int] = (168, 224)  # their size (H, W)
     shuffle: float = 0.0  # data sets: probability that a clip loses its order, but for its first frame
     colour: float = 0.9  # data sets: probability of colour jitter
     colour_per_clip: float = 0.3  # data sets: probability of one jitter for all frames of a clip
@@ -78,6 +82,9 @@ class RunConfig:
     device: str = "auto"  # "auto": cuda where there is one
     parallel: Literal["auto", "none", "ddp", "fsdp"] = "auto"  # auto: ddp when there are several processes
     precision: Literal["bf16", "fp32"] = "bf16"  # of matrix products; weights and losses are float32
+    half_heads: bool = (
+        False  # bf16 in the dense heads too: on a processor half the precision costs half the time
+    )
     checkpointing: bool = True  # recompute blocks in the backward pass
     save_every: int = 1000  # steps
     keep: int = 2  # newest checkpoints kept

@@ -25,6 +25,7 @@ from openmore.training.batch import Batch
 from openmore.training.losses.attention import AttentionForcingConfig, attention_forcing
 from openmore.training.losses.camera import CameraConfig, camera_terms
 from openmore.training.losses.dense import DenseConfig, DenseTerms, dense_terms
+from openmore.training.losses.log_depth import log_depth_loss
 from openmore.training.losses.motion import motion_loss
 from openmore.training.losses.normalise import NormalisedTruth, normalise_truth
 
@@ -42,6 +43,7 @@ class Weights:
     motion: float = 1.0
     attention: float = 0.01  # attention forcing
     correspondence: float = 0.0  # not in the paper; helps small networks from scratch to find matches
+    log_depth: float = 0.0  # not in the paper; depth up to scale, relative errors (log_depth.py)
     displacement: float = 0.0  # not in the paper; makes tokens carry where their match was
 
 
@@ -57,6 +59,7 @@ class ObjectiveConfig:
     attention: AttentionForcingConfig = field(default_factory=AttentionForcingConfig)
     motion_quantile: float | None = 0.98
     motion_balance: bool = False
+    unknown_is_sky: bool = False  # log_depth: what has no depth is sky; true of the synthetic world
     # How the gradient of the streaming cameras is truncated (training_recipe.md, section 4.3). G1: a pair acts on its
     # later frame only. G2: not into the backbone. G3: not through the first `truncated_frames` frames. G1 and G3 need
     # a relative `camera.form`.
@@ -68,7 +71,12 @@ class ObjectiveConfig:
     def heads(self, model: ModelConfig) -> set[str]:
         """The heads of a network that this objective trains."""
         w = self.weights
-        weights = {"camera": w.camera + w.duplicate, "depth": w.depth, "points": w.points, "motion": w.motion}
+        weights = {
+            "camera": w.camera + w.duplicate,
+            "depth": w.depth + w.log_depth,
+            "points": w.points,
+            "motion": w.motion,
+        }
         return {head for head in model.heads if weights[head] > 0}
 
     @property
@@ -155,6 +163,9 @@ def _maps(output: RawOutput, batch: Batch, truth: NormalisedTruth, config: Objec
             output.depth[..., None], truth.depth[..., None], output.depth_conf, batch.valid, config.depth
         )
         groups.append(("depth", w.depth, _dense_group("depth", terms)))
+        if w.log_depth > 0:
+            loss = log_depth_loss(output.depth, truth.depth, batch.valid, config.unknown_is_sky)
+            groups.append(("log_depth", w.log_depth, {"log_depth": loss}))
     if output.points is not None and output.points_conf is not None:
         terms = dense_terms(output.points, truth.points, output.points_conf, batch.valid, config.points)
         groups.append(("points", w.points, _dense_group("points", terms)))

@@ -20,10 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 from openmore.data.synthetic import Recipe, SyntheticBatch, describe, render_batch
 from openmore.data.synthetic.rooms import make_rooms
 from openmore.data.synthetic.scene import Scene
+from openmore.errors import ConfigError
 from openmore.training.batch import Batch
 from openmore.training.config import DataConfig, TrainConfig
 from openmore.training.mixture import dataset_source
 from openmore.training.plan import StepPlan, plan_step
+from openmore.training.pool import PoolSource
 
 # Seeds below this are for validation, tests and examples; training never draws them.
 FIRST_TRAINING_SEED = 1_000_000
@@ -102,6 +104,10 @@ def make_source(config: DataConfig, device: torch.device) -> Source:
     worlds = {"synthetic": SyntheticSource, "rooms": RoomsSource}
     if config.source not in worlds:
         return dataset_source(config)
+    if config.pool is not None:
+        if config.source != "synthetic":
+            raise ConfigError(f"data.pool holds the synthetic world: with data.source={config.source} leave it out")
+        return PoolSource(config, FIRST_TRAINING_SEED + SEED_STRIDE * config.seed)
     on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
     return worlds[config.source](config, on_device)
 

@@ -72,6 +72,9 @@ class Trainer:
         if self.ranks.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # the float32 heads: TF32 products are exact enough
         model.train().requires_grad_(True).to(self.ranks.device)
+        model.half_heads = self.config.run.half_heads
+        if self.ranks.device.type == "cpu" and self.ranks.world == 1:  # FSDP shards contiguous parameters only
+            model.channels_last()
         optim.freeze(model, self.config.optim.freeze)
         if self.config.run.checkpointing:
             recompute(model)
@@ -162,6 +165,8 @@ class Trainer:
                 self._log(window)
                 window = Window()
             if reason := self._agreed_stop():
+                if window.clips:  # a run shorter than `log_every` has something to say too
+                    self._log(window)
                 return reason
             if self.step % run.save_every == 0 and self.step < self.config.optim.steps:
                 self._save_if_possible()

@@ -1,0 +1,89 @@
+"""A pool of rendered clips gives the truth of what it shows, the same whenever it is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from openmore.data.synthetic import Recipe, make_batch
+from openmore.errors import ConfigError
+from openmore.geometry.camera import project, unproject
+from openmore.geometry.rigid import invert, transform_points
+from openmore.training.config import DataConfig
+from openmore.training.plan import plan_step
+from openmore.training.pool import BLOCK, PoolSource, cut, mirror
+from openmore.training.sources import make_source
+
+SHAPE = (48, 64)
+
+
+def config(folder: Path, **changes: object) -> DataConfig:
+    settings = {
+        "frames": (2, 2),
+        "interval": (1, 3),
+        "long_side": 32,
+        "min_short_side": 16,
+        "aspects": (0.75,),
+        "images_per_rank": 4,
+        "pool": str(folder),
+        "pool_scenes": BLOCK,
+        "pool_frames": 2,
+        "pool_shape": SHAPE,
+    }
+    return DataConfig(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pool")
+
+
+def test_the_same_plan_gives_the_same_batch_from_a_fresh_source(folder: Path) -> None:
+    plan = plan_step(config(folder), 16, 7, 0, 1, 1)
+    first, again = (make_source(config(folder), torch.device("cpu")).prepare(plan, 0) for _ in range(2))
+    assert first.images.shape == (2, 2, 3, 32, 32) or first.shape == plan.shape
+    for name in ("images", "depth", "motion", "K", "world_from_cam"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+    assert bool((first.valid == (first.depth > 0)).all())
+    other = make_source(config(folder), torch.device("cpu")).prepare(plan_step(config(folder), 16, 8, 0, 1, 1), 0)
+    assert not torch.equal(first.images, other.images)
+
+
+def test_blocks_are_the_clips_of_their_seeds(folder: Path) -> None:
+    pool = PoolSource(config(folder), 1_000_000).pool
+    made = make_batch([1_000_003], 2, SHAPE, recipe=Recipe(intervals=(1, 3)))
+    clip = pool.clip(3)
+    assert np.array_equal(clip["images"], (made.images[0] * 255).round().byte().numpy())
+    np.testing.assert_allclose(clip["depth"], torch.where(made.sky, 0, made.depth)[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("change", ["cut", "mirror"])
+def test_geometry_survives_augmentation(change: str) -> None:
+    """A pixel of frame 0, lifted and seen by frame 1, shows the same surface: colours agree where nothing moves."""
+    made = make_batch([5], 2, (96, 128), recipe=Recipe(camera="slide", movers=(0, 0), outdoor=False))
+    clip = {name: getattr(made, name)[0] for name in ("depth", "motion", "K", "world_from_cam")}
+    clip["images"] = (made.images[0] * 255).byte()
+    clip = cut(clip, (96, 96), 0.8) if change == "cut" else mirror(cut(clip, (96, 128), 1.0))
+    points = transform_points(clip["world_from_cam"][:1], unproject(clip["depth"][:1], clip["K"][:1]))
+    seen = transform_points(invert(clip["world_from_cam"][1:]), points)
+    pixels, z = (x[0] for x in project(seen, clip["K"][1:]))
+    u, v = pixels.round().long().unbind(-1)
+    inside = (z > 0.1) & (u >= 0) & (u < z.shape[1]) & (v >= 0) & (v < z.shape[0])
+    there = clip["depth"][1][v[inside], u[inside]]
+    agree = (there / z[inside] - 1).abs() < 0.05
+    assert inside.float().mean() > 0.5 and agree.float().mean() > 0.9
+
+
+def test_settings_that_contradict_the_pool(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="raise data.pool_frames or lower data.frames"):
+        PoolSource(config(folder, frames=(2, 3)), 0)
+    with pytest.raises(ConfigError, match="holds the synthetic world"):
+        make_source(config(folder, source="rooms"), torch.device("cpu"))
+    PoolSource(config(folder), 1_000_000)
+    assert json.loads((folder / "pool.json").read_text())["frames"] == 2
+    with pytest.raises(ConfigError, match="give another folder as data.pool"):
+        PoolSource(config(folder, pool_shape=(96, 128)), 1_000_000)
