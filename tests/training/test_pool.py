@@ -79,11 +79,11 @@ def test_geometry_survives_augmentation(change: str) -> None:
 
 
 def test_settings_that_contradict_the_pool(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="raise data.pool_frames or lower data.frames"):
+    with pytest.raises(ConfigError, match=r"raise data\.pool_frames or lower data\.frames"):
         PoolSource(config(folder, frames=(2, 3)), 0)
     with pytest.raises(ConfigError, match="holds the synthetic world"):
         make_source(config(folder, source="rooms"), torch.device("cpu"))
     PoolSource(config(folder), 1_000_000)
     assert json.loads((folder / "pool.json").read_text())["frames"] == 2
-    with pytest.raises(ConfigError, match="give another folder as data.pool"):
+    with pytest.raises(ConfigError, match=r"give another folder as data\.pool"):
         PoolSource(config(folder, pool_shape=(96, 128)), 1_000_000)

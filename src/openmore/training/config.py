@@ -82,9 +82,7 @@ class RunConfig:
     device: str = "auto"  # "auto": cuda where there is one
     parallel: Literal["auto", "none", "ddp", "fsdp"] = "auto"  # auto: ddp when there are several processes
     precision: Literal["bf16", "fp32"] = "bf16"  # of matrix products; weights and losses are float32
-    half_heads: bool = (
-        False  # bf16 in the dense heads too: on a processor half the precision costs half the time
-    )
+    half_heads: bool = False  # bf16 in the dense heads too: on a processor half the precision costs half the time
     checkpointing: bool = True  # recompute blocks in the backward pass
     save_every: int = 1000  # steps
     keep: int = 2  # newest checkpoints kept

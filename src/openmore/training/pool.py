@@ -1,11 +1,12 @@
 """Synthetic clips kept on disk: rendered once, trained on many times, each time seen differently.
 
-Where one processor both renders and trains, rendering eats the training. A pool holds `data.pool_scenes` clips; a step
-draws clips by number and sees some of their frames, in either order of time, mirrored or not, zoomed into and recoloured.
+Where one processor both renders and trains, rendering eats the training. A pool holds `data.pool_scenes` clips; a
+step draws clips by number and sees some of their frames, in either order of time, mirrored or not, zoomed into and
+recoloured.
 
 Choices
-- A block of BLOCK clips is one folder of plain .npy files, read through memory maps; a missing block is rendered when it
-  is first asked for, so a pool can be filled ahead, during training, or never completed.
+- A block of BLOCK clips is one folder of plain .npy files, read through memory maps; a missing block is rendered when
+  it is first asked for, so a pool can be filled ahead, during training, or never completed.
 - Depth is kept as float16 (three digits), sky as depth 0.
 - The draw depends on the clip's number alone, as everywhere in training: resuming is exact.
 - With photographs (`data.textures`) every third block wears them, the others the procedural textures.
