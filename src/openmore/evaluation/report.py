@@ -32,7 +32,9 @@ def markdown(benchmark: Benchmark, results: Sequence[Result]) -> str:
     if benchmark.note:
         lines += [benchmark.note, ""]
     lines += table(["method", *headers(summary_columns(benchmark)), "source"], summary_rows(benchmark, results))
-    lines += ["", "Lower is better unless marked with ^.", "", "## Per sequence", ""]
+    lines += ["", "Lower is better unless marked with ^.", ""]
+    lines += variant_section(benchmark, results)
+    lines += ["## Per sequence", ""]
     lines += sequence_table(benchmark.columns, results)
     for result in results:
         lines += failures(result)
@@ -55,6 +57,36 @@ def summary_rows(benchmark: Benchmark, results: Sequence[Result]) -> list[list[s
     ours = [[f"**{label(result)}**", *cells(columns, result.summary), "this run"] for result in results]
     shown = [row for row in published().get(benchmark.name, []) if any(c.key in row.values for c in columns)]
     return ours + [[row.method, *cells(columns, row.values), source(row)] for row in shown]
+
+
+def variant_section(benchmark: Benchmark, results: Sequence[Result]) -> list[str]:
+    """The same columns under every other protocol that was computed, each beside published rows of that protocol."""
+    columns = summary_columns(benchmark)
+    names = dict.fromkeys(key.rpartition("/")[0] for result in results for key in result.summary if "/" in key)
+    rows: list[list[str]] = []
+    if any(f"{columns[0].key}_plain" in result.summary for result in results):
+        plain = [[label(r), "plain mean", *cells(columns, with_suffix(columns, r.summary, "_plain"))] for r in results]
+        rows += [[*row, "this run"] for row in plain]
+    for name in names:
+        rows += [
+            [label(r), name, *cells(columns, with_prefix(columns, r.summary, f"{name}/")), "this run"] for r in results
+        ]
+        for row in published().get(benchmark.name, []):
+            values = with_prefix(columns, row.values, f"{name}/")
+            if values:
+                rows.append([row.method, name, *cells(columns, values), source(row)])
+    header = ["method", "protocol", *headers(columns), "source"]
+    return ["## Under other protocols", "", *table(header, rows), ""] if rows else []
+
+
+def with_prefix(columns: Sequence[Column], values: dict[str, float], prefix: str) -> dict[str, float]:
+    """The columns' values of one variant, under the columns' own names."""
+    return {c.key: values[prefix + c.key] for c in columns if prefix + c.key in values}
+
+
+def with_suffix(columns: Sequence[Column], values: dict[str, float], suffix: str) -> dict[str, float]:
+    """As `with_prefix`."""
+    return {c.key: values[c.key + suffix] for c in columns if c.key + suffix in values}
 
 
 def label(result: Result) -> str:

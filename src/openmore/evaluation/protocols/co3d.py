@@ -28,7 +28,13 @@ from openmore.evaluation.relative_pose import PairErrors, by_category, pair_erro
 SEED, FRAMES, SHORTEST, LARGEST_T = 42, 10, 50, 1e5
 COLUMNS = tuple(
     Column(f"{key}@30", f"{header}@30", digits=2, scale=100, higher_is_better=True)
-    for key, header in (("rra", "RRA"), ("rta", "RTA"), ("auc", "AUC"))
+    for key, header in (
+        ("rra", "RRA"),
+        ("rta", "RTA"),
+        ("auc", "AUC"),
+        ("rta_signed", "RTA signed"),
+        ("auc_signed", "AUC signed"),
+    )
 )
 
 

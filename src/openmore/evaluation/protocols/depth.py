@@ -62,16 +62,15 @@ class Variant:
 
 
 def variants(cap: float | None, clip: float | None, slow: bool) -> tuple[Variant, ...]:
-    """The published variant first."""
+    """The published variant first; the scales with and without cap and clip; the other alignments as published."""
     found = [Variant("", "scale", cap, clip)]
-    names = ("scale_lsq", "median", "scale_shift_lsq", "metric", *(("scale_shift",) if slow else ()))
-    found += [Variant(name, name, cap, clip) for name in names]
-    if cap is not None:
-        found.append(Variant("scale_nocap", "scale", None, clip))
-    if clip is not None:
-        found.append(Variant("scale_noclip", "scale", cap, None))
-        found.append(Variant("scale_nocap_noclip", "scale", None, None))
-    return tuple(found)
+    for align in ("scale", "scale_lsq", "median"):
+        for limit in dict.fromkeys((cap, None)):
+            for cut in dict.fromkeys((clip, None)):
+                name = align + ("_nocap" if limit != cap else "") + ("_noclip" if cut != clip else "")
+                found.append(Variant(name, align, limit, cut))
+    others = ("scale_shift_lsq", "metric", *(("scale_shift",) if slow else ()))
+    return (*(v for v in found if v.name != "scale"), *(Variant(name, name, cap, clip) for name in others))
 
 
 @dataclass(frozen=True)
