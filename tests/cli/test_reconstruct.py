@@ -28,7 +28,7 @@ def test_a_folder_becomes_a_scene(openmore: Callable, folder: Path, tmp_path: Pa
     np.testing.assert_allclose(scene.world_from_cam[0], np.eye(4), atol=1e-12)
     assert scene.info.weights["name"] == "untrained:tiny"
     assert "untrained weights: every output is noise" in scene.info.warnings and "untrained" in ran.err
-    assert (out / "preview.png").is_file() and (out / "points.ply").is_file()
+    assert all((out / name).is_file() for name in ("preview.png", "preview.mp4", "points.ply"))
 
 
 def test_files_of_a_scene_agree(openmore: Callable, folder: Path, tmp_path: Path) -> None:

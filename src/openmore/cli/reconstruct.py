@@ -42,6 +42,9 @@ def reconstruct(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    video: Annotated[
+        bool, typer.Option("--video/--no-video", help="Also write OUT/preview.mp4: picture, depth, motion, path.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
 ) -> None:
     """Reconstruct cameras, depth, confidence and moving-object masks from a clip."""
@@ -73,6 +76,10 @@ def reconstruct(
         progress("write", 0, len(scene))
         scene.save(out, overwrite=overwrite)
         progress("write", len(scene), len(scene))
+        if video:
+            from openmore.viewer.preview_video import write_preview_video
+
+            write_preview_video(scene, out / "preview.mp4", overwrite=True, progress=progress)
     summarise(scene, out)
 
 
@@ -137,4 +144,5 @@ def summarise(scene: Any, out: Path) -> None:
         typer.echo(f"warning: {warning}", err=True)
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in scene.info.timings_s.items())
     typer.echo(f"{len(scene)} frames -> {out} ({seconds})")
-    typer.echo(f"look at {out / 'preview.png'}, or: openmore view {out}")
+    film = ", preview.mp4" if (out / "preview.mp4").exists() else ""
+    typer.echo(f"look at {out / 'preview.png'}{film}, or: openmore view {out}")
