@@ -113,9 +113,14 @@ def measure(aligned: np.ndarray, truth: np.ndarray, scale: float = 1.0, shift: f
 def scale_l1(p: np.ndarray, g: np.ndarray) -> tuple[float, float]:
     """Published "scale": iteratively reweighted least squares for the L1 optimum."""
     scale = max(g.mean() / max(p.mean(), 1e-12), SMALLEST_SCALE)
-    for _ in range(WEISZFELD_STEPS):
-        weight = 1 / (np.abs(scale * p - g) + WEISZFELD_FLOOR)
-        scale = max((weight * p * g).sum() / max((weight * p * p).sum(), 1e-300), SMALLEST_SCALE)
+    pg, pp, weight = p * g, p * p, np.empty_like(p)
+    for _ in range(WEISZFELD_STEPS):  # in place: these are tens of millions of pixels
+        np.multiply(p, scale, out=weight)
+        weight -= g
+        np.abs(weight, out=weight)
+        weight += WEISZFELD_FLOOR
+        np.reciprocal(weight, out=weight)
+        scale = max(float(weight @ pg) / max(float(weight @ pp), 1e-300), SMALLEST_SCALE)
     return float(scale), 0.0
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from openmore.data.datasets.base import Dataset
 from openmore.data.sample import Sample
 from openmore.errors import DataError, OpenMoReError
+from openmore.evaluation.depth import depth_errors
 from openmore.evaluation.matching import Matches, consecutive_matches
 from openmore.evaluation.prediction import Clip, Prediction
 
@@ -70,6 +71,11 @@ class Case:
     def matches(self) -> list[Matches]:
         """Point matches of consecutive frames."""
         return consecutive_matches(self.sample.images)
+
+    @cached_property
+    def constant_depth_abs_rel(self) -> float:
+        """What a depth that is the same everywhere scores after the published scale."""
+        return depth_errors(np.ones_like(self.sample.depth), self.sample.depth).abs_rel
 
     @cached_property
     def flow(self) -> np.ndarray:

@@ -153,8 +153,8 @@ def depth_metrics(depth: np.ndarray, case: Case) -> Row:
     """AbsRel and delta after one scale per clip, and AbsRel of a constant depth."""
     truth = case.sample.depth
     errors = depth_errors(resize_depth(depth, case.sample.shape), truth)
-    constant = depth_errors(np.ones_like(truth), truth)
-    return {"abs_rel": errors.abs_rel, "delta_1": errors.delta_1, "constant_abs_rel": constant.abs_rel}
+    constant = case.constant_depth_abs_rel
+    return {"abs_rel": errors.abs_rel, "delta_1": errors.delta_1, "constant_abs_rel": constant}
 
 
 def point_metrics(prediction: Prediction, case: Case) -> Row:
