@@ -23,8 +23,8 @@ RECIPES = (
     "small",
     "small_full",
     "small_stream",
-    "small_rooms_cameras",
-    "small_rooms",
+    "small_cpu",
+    "small_cpu_finish",
     "tiny_smoke",
 )
 SHOWN = {  # logged value -> how the progress line shows it

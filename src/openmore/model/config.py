@@ -108,21 +108,23 @@ class ModelConfig:
 
 _VGGT = ModelConfig()
 _MORE = replace(_VGGT, heads=HEADS)
-# Sized to what two CPU cores can train (docs/training_log.md); a GPU should train a larger one.
+# Sized to what a processor can train in an hour (docs/training_log.md); a GPU should train a larger one.
 _SMALL = ModelConfig(
     image_size=224,
-    embed_dim=128,
+    patch_size=16,
+    embed_dim=192,
     depth=4,
-    num_heads=2,
-    vit_depth=3,
-    vit_heads=2,
+    num_heads=4,
+    vit_depth=0,  # the stem sees the picture
+    vit_heads=4,
     camera_depth=1,
     camera_heads=4,
     dpt_features=32,
-    dpt_channels=(24, 48, 64, 96),
+    dpt_channels=(32, 64, 96, 128),
     saved_layers=(0, 1, 2, 3),
     heads=("camera", "depth", "motion"),
     duplicate_camera=True,
+    stem_channels=(24, 48, 96),
     layer_scale=0.3,
 )
 _TINY = ModelConfig(

@@ -8,7 +8,8 @@ Choices
 - A block of BLOCK clips is one folder of plain .npy files, read through memory maps; a missing block is rendered when
   it is first asked for, so a pool can be filled ahead, during training, or never completed.
 - Depth is kept as float16 (three digits), sky as depth 0.
-- The draw depends on the clip's number alone, as everywhere in training: resuming is exact.
+- The draw depends on `data.seed` and the clip's number alone, as everywhere in training: resuming is exact. The
+  pool itself is the same for every seed.
 - With photographs (`data.textures`) every third block wears them, the others the procedural textures.
 """
 

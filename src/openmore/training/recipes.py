@@ -4,7 +4,7 @@
   release). Where both are silent, training_recipe.md's proposals: see the comments.
 - `small_full`, `small_stream`, `small`: the embedded default, from scratch on the synthetic world. `small` trains one
   set of weights for both modes.
-- `small_rooms_cameras`, `small_rooms`: the two stages that made the weights shipped today.
+- `small_cpu`, `small_cpu_finish`: the two stages that made the weights shipped today, on one processor.
 - `tiny_smoke`: does training work on this machine; under a minute on two cores.
 """
 
@@ -106,51 +106,59 @@ def from_scratch() -> ObjectiveConfig:
     )
 
 
-def small_rooms_cameras() -> TrainConfig:
-    """Stage A of the shipped `small` (docs/training_log.md): cameras and matches on bare rooms, no dense heads."""
+def small_cpu() -> TrainConfig:
+    """Stage A of the shipped `small` (docs/training_log.md): pairs of small pictures on a processor, full attention.
+
+    Give it a folder that keeps rendered clips: `--set data.pool=FOLDER`, and photographs with `data.textures=FOLDER`.
+    """
     base = small()
     weights = Weights(
-        duplicate=0.0, depth=0.0, points=0.0, motion=0.0, attention=0.0, correspondence=0.5, displacement=0.5
-    )
-    return replace(
-        base,
-        name="small_rooms_cameras",
-        passes=PassConfig(attention="full", duplicates=False),
-        objective=replace(base.objective, weights=weights, correspondence_layers=(1, 2), correspondence_points=48),
-        data=DataConfig(
-            source="rooms",
-            frames=(2, 2),
-            long_side=112,
-            aspects=(0.75,),
-            short_scale=(1.0, 1.0),
-            min_short_side=70,
-            images_per_rank=48,
-            difficulty_steps=200,
-            render="device",
-        ),
-        optim=replace(base.optim, steps=3000, lr=1e-3, warmup=0.03, ema=0.99),
-    )
-
-
-def small_rooms() -> TrainConfig:
-    """Stage B: every head, both modes; start it from stage A with `--set init=FILE`."""
-    base = small_rooms_cameras()
-    weights = replace(
-        base.objective.weights,
-        duplicate=1.0,
-        depth=2.0,
-        motion=1.0,
+        camera=1.0,
+        duplicate=0.0,
+        depth=0.3,
+        log_depth=2.0,
+        motion=0.5,
         attention=0.02,
-        correspondence=0.3,
-        displacement=0.3,
+        correspondence=0.1,
+        displacement=0.1,
     )
     return replace(
         base,
-        name="small_rooms",
+        name="small_cpu",
+        passes=PassConfig(attention="full", duplicates=False),
+        objective=replace(
+            base.objective,
+            weights=weights,
+            unknown_is_sky=True,
+            motion_quantile=None,
+            correspondence_points=24,
+            correspondence_layers=(2,),
+        ),
+        data=DataConfig(
+            frames=(2, 2),
+            interval=(1, 5),
+            long_side=112,
+            aspects=(0.75, 0.75, 0.5625, 1.0, 0.3),
+            short_scale=(1.0, 1.0),
+            min_short_side=32,
+            images_per_rank=10,
+            pool_scenes=2976,
+        ),
+        optim=replace(base.optim, steps=1500, lr=1e-3, warmup=0.07, start_lr=1e-5, schedule="constant", ema=0.995),
+        run=replace(base.run, half_heads=True, save_every=300, sheet_every=300),
+    )
+
+
+def small_cpu_finish() -> TrainConfig:
+    """Stage B: larger pictures, longer clips, both modes, down to a standstill; `--set init=FILE` of stage A."""
+    base = small_cpu()
+    return replace(
+        base,
+        name="small_cpu_finish",
         passes=PassConfig(attention="mixed", camera_trunk="causal"),
-        objective=replace(base.objective, weights=weights, correspondence_points=32),
-        data=replace(base.data, images_per_rank=24, difficulty_steps=0, seed=1),
-        optim=replace(base.optim, steps=300, lr=8e-4, warmup=0.05, ema=0.98),
+        objective=replace(base.objective, weights=replace(base.objective.weights, duplicate=0.3, correspondence=0.05)),
+        data=replace(base.data, frames=(2, 4), long_side=176, min_short_side=48, images_per_rank=12, seed=1),
+        optim=replace(base.optim, steps=500, lr=6e-4, warmup=0.04, start_lr=1e-6, schedule="cosine", ema=0.99),
     )
 
 
@@ -197,8 +205,8 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
         small,
         small_full,
         small_stream,
-        small_rooms_cameras,
-        small_rooms,
+        small_cpu,
+        small_cpu_finish,
         tiny_smoke,
     )
 }

@@ -107,7 +107,7 @@ def make_source(config: DataConfig, device: torch.device) -> Source:
     if config.pool is not None:
         if config.source != "synthetic":
             raise ConfigError(f"data.pool holds the synthetic world: with data.source={config.source} leave it out")
-        return PoolSource(config, FIRST_TRAINING_SEED + SEED_STRIDE * config.seed)
+        return PoolSource(config, FIRST_TRAINING_SEED)
     on_device = config.render == "device" or (config.render == "auto" and device.type == "cuda")
     return worlds[config.source](config, on_device)
 
