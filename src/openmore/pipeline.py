@@ -30,6 +30,7 @@ from openmore.model.more import MoRe
 from openmore.model.output import to_images, to_predictions
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.apply import refine_predictions, working_picture
+from openmore.refinement.window import SlidingWindow
 from openmore.streaming.policy import Budget, Policy, choose_policy
 from openmore.streaming.session import StreamingSession
 from openmore.streaming.stream import backbone_dtype
@@ -57,6 +58,7 @@ class Options:
     # attention: cameras from the duplicate camera tokens. geometry: solved from matches, with the network's depth as a
     # prior. auto: geometry for the embedded weights, whose own cameras are weak, over a whole clip; else none.
     refine: Literal["auto", "none", "attention", "geometry"] = "auto"
+    global_pass: bool = False  # stream with geometry: also solve the whole clip at the end, as full does
     # Known intrinsics: "fx,fy,cx,cy", a file, numbers or K [3, 3], in pixels of the source. Taken as true by geometry.
     intrinsics: Any = None
 
@@ -68,6 +70,8 @@ class Options:
             self.intrinsics = parse_intrinsics(self.intrinsics)
             if self.refine in ("none", "attention"):
                 raise ConfigError(f"intrinsics were given with refine {self.refine!r}: only geometry can use them")
+        if self.global_pass and (self.mode, self.refine) != ("stream", "geometry"):
+            raise ConfigError("global_pass ends a stream refined by geometry: give mode stream and refine geometry")
 
     def memory(self) -> Policy | Budget:
         """The stream's memory. Raises ConfigError."""
@@ -107,18 +111,24 @@ def reconstruct(
     model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype)
     skipped: list[dict[str, Any]] = []
     geometry = wants_geometry(chosen, model)
+    whole = geometry and (chosen.mode == "full" or chosen.global_pass)
     working: list[np.ndarray] = []
-    pictures = sized_frames(source, model, chosen, skipped, working if geometry else None)
+    pictures = sized_frames(source, model, chosen, skipped, working if whole else None)
     clock = Clock()
-    run = run_full if chosen.mode == "full" else run_stream
-    predictions, sizing, warnings = run(model, pictures, chosen, clock, progress)
     report: dict[str, Any] = {}
     tracks: SparseTracks | None = None
-    if geometry and len(predictions) > 1:
+    if chosen.mode == "full":
+        predictions, sizing, warnings = run_full(model, pictures, chosen, clock, progress)
+    else:
+        polish = SlidingWindow(chosen.intrinsics) if geometry else None
+        predictions, sizing, warnings = run_stream(model, pictures, chosen, clock, progress, polish)
+        if polish is not None:
+            warnings, report = [*warnings, *polish.warnings], {"refinement_window": polish.report()}
+    if whole and len(predictions) > 1:
         with clock.stage("refine"):
             known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
             predictions, found, tracks = refine_predictions(predictions, working, progress, known)
-        warnings, report = [*warnings, *found.warnings], {"refinement": found.as_dict()}
+        warnings, report = [*warnings, *found.warnings], {**report, "refinement": found.as_dict()}
     if skipped:
         warnings.append(f"{len(skipped)} damaged frame(s) skipped")
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
@@ -198,9 +208,14 @@ def run_full(
 
 
 def run_stream(
-    model: MoRe, pictures: Iterator[Sized], options: Options, clock: Clock, progress: ProgressCallback
+    model: MoRe,
+    pictures: Iterator[Sized],
+    options: Options,
+    clock: Clock,
+    progress: ProgressCallback,
+    polish: SlidingWindow | None = None,
 ) -> tuple[list[FramePrediction], Sizing, list[str]]:
-    """Frame by frame, exactly as a live stream would."""
+    """Frame by frame, exactly as a live stream would; `polish` solves each camera as it comes."""
     predictions: list[FramePrediction] = []
     sizing: Sizing | None = None
     refine = options.refine == "attention"
@@ -219,7 +234,11 @@ def run_stream(
                 break
             frame, _, sizing = item
             with clock.stage("network"):
-                predictions.append(session.push(frame))
+                prediction = session.push(frame)
+            if polish is not None:
+                with clock.stage("refine"):
+                    prediction = polish.push(frame.image, prediction)
+            predictions.append(prediction)
             progress("network", len(predictions), None)
         if refine and predictions:
             refined = session.refine()

@@ -197,3 +197,14 @@ def test_given_intrinsics_are_kept(openmore: Callable, folder: Path, tmp_path: P
     scene = Reconstruction.load(tmp_path / "s")
     np.testing.assert_allclose(scene.K, np.tile(K, (4, 1, 1)), atol=1e-9)
     assert scene.info.extra["refinement"]["focal_free"] is False
+
+
+def test_a_stream_refined_by_geometry_says_so(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    for name, more in (("window", ()), ("whole", ("--global-pass",))):
+        options = ("--mode", "stream", "--refine", "geometry", *more)
+        assert openmore("reconstruct", folder, "-o", tmp_path / name, *TINY, *options).code == 0
+        extra = Reconstruction.load(tmp_path / name).info.extra
+        assert sum(extra["refinement_window"]["sources"].values()) == 4
+        assert ("refinement" in extra) == bool(more)
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "no", *TINY, "--global-pass")
+    assert ran.code == 2 and "global_pass" in ran.message

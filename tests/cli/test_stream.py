@@ -119,3 +119,15 @@ def test_what_cannot_be_is_one_line(openmore: Callable, video: Path, arguments: 
 def test_a_missing_source_leaves_nothing(openmore: Callable, tmp_path: Path) -> None:
     ran = openmore("stream", tmp_path / "missing.mp4", "-o", tmp_path / "s", *TINY)
     assert ran.code == 2 and "does not exist" in ran.message and not list(tmp_path.iterdir())
+
+
+def test_a_stream_refined_by_geometry_is_the_one_of_reconstruct(
+    openmore: Callable, folder: Path, tmp_path: Path
+) -> None:
+    tiny = ("--weights", "untrained:tiny", "--dtype", "fp32", "--refine", "geometry", "--intrinsics", "100,100,64,48")
+    assert openmore("stream", folder, "-o", tmp_path / "a", *tiny).code == 0
+    assert openmore("reconstruct", folder, "-o", tmp_path / "b", "--mode", "stream", *tiny).code == 0
+    a, b = (Reconstruction.load(tmp_path / name) for name in "ab")
+    np.testing.assert_allclose(a.world_from_cam, b.world_from_cam, atol=1e-9)
+    assert a.info.extra["refinement_window"] == b.info.extra["refinement_window"]
+    assert openmore("stream", folder, "--refine", "attention", "-o", tmp_path / "c").code == 2

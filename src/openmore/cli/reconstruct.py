@@ -37,6 +37,9 @@ def reconstruct(
     refine: Annotated[
         str, typer.Option(help="auto, none, attention (duplicate camera tokens) or geometry (solved from matches).")
     ] = "auto",
+    global_pass: Annotated[
+        bool, typer.Option("--global-pass", help="Stream mode with geometry: solve the whole clip at the end, too.")
+    ] = False,
     intrinsics: Annotated[
         str | None, typer.Option(help="Known lens: fx,fy,cx,cy in source pixels, or a file with that row.")
     ] = None,
@@ -68,6 +71,7 @@ def reconstruct(
         "budget_mb": budget_mb,
         "refine": refine,
         "intrinsics": intrinsics,
+        "global_pass": global_pass,
     }
     model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
     announce(source, model, Options(**options))

@@ -14,7 +14,9 @@ from openmore.cli.reconstruct import require_free
 from openmore.errors import ConfigError, OpenMoReError
 
 if TYPE_CHECKING:
+    from openmore.io.frames import Frame
     from openmore.pipeline import Options
+    from openmore.refinement.window import SlidingWindow
     from openmore.streaming.live import Meter
     from openmore.streaming.session import Refined, StreamingSession
     from openmore.streaming.streamers import InputStreamer, OutputStreamer
@@ -40,6 +42,12 @@ def stream(
     budget_mb: Annotated[float | None, typer.Option(help="Cache budget instead of a window, megabytes.")] = None,
     old: Annotated[int, typer.Option(help="Policy specials: older frames remembered by their camera tokens.")] = 64,
     every: Annotated[int, typer.Option(help="Policy keyframes: every n-th frame is one.")] = 5,
+    refine: Annotated[
+        str, typer.Option(help="none, or geometry: each camera solved against a sliding window of keyframes.")
+    ] = "none",
+    intrinsics: Annotated[
+        str | None, typer.Option(help="Known lens, for --refine geometry: fx,fy,cx,cy in source pixels, or a file.")
+    ] = None,
     refine_every: Annotated[int | None, typer.Option(help="Refine the held cameras after every n frames.")] = None,
     save_state: Annotated[Path | None, typer.Option(help="Save the running stream here at the end.")] = None,
     resume_state: Annotated[Path | None, typer.Option(help="Go on with a saved stream.")] = None,
@@ -62,8 +70,11 @@ def stream(
         require_free(out, overwrite)
     if refine_every is not None and (out is None or refine_every < 1):
         raise ConfigError("--refine-every takes 1 or more, and --out for the refined trajectory")
+    if refine not in ("none", "geometry"):
+        raise ConfigError(f"--refine {refine}: a stream knows none and geometry; --refine-every re-aggregates cameras")
     from openmore.model.more import MoRe
     from openmore.pipeline import Options, outputs_of
+    from openmore.refinement.window import SlidingWindow
     from openmore.streaming.policy import choose_policy
     from openmore.streaming.session import StreamingSession
     from openmore.streaming.streamers import InputStreamer, OutputStreamer
@@ -75,7 +86,10 @@ def stream(
         "end": end,
         "max_frames": max_frames,
     }
-    options = Options(mode="stream", long_side=long_side, points=points, **selection)
+    options = Options(
+        mode="stream", long_side=long_side, points=points, refine=refine, intrinsics=intrinsics, **selection
+    )
+    polish = SlidingWindow(options.intrinsics) if refine == "geometry" else None
     memory = choose_policy(policy, window=window, anchors=anchors, budget_mb=budget_mb, old=old, every=every)
     model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
     session = StreamingSession(
@@ -92,7 +106,7 @@ def stream(
     with session, InputStreamer(source, reconnects=reconnects, **selection) as frames:
         sinks, live_view = open_sinks(out, overwrite, tum, view)
         with OutputStreamer(sinks) as output:
-            job = Job(session, frames, output, options, source, refine_every)
+            job = Job(session, frames, output, options, source, refine_every, polish)
             error = job.run()
             job.finish(out, save_state, error)
     summarise(job, out, quiet=tum)
@@ -113,12 +127,14 @@ class Job:
         options: Options,
         source: str,
         refine_every: int | None,
+        polish: SlidingWindow | None = None,
     ):
         from openmore.streaming.live import Meter
         from openmore.streaming.sinks import RefinedPath
 
         self.session, self.frames, self.output = session, frames, output
         self.options, self.source, self.refine_every = options, source, refine_every
+        self.polish = polish
         self.meter, self.refined, self.status = Meter(), RefinedPath(), StatusLine()
         self.cache_mb = 0.0
         self.warnings: list[str] = []
@@ -136,6 +152,7 @@ class Job:
                 self.output,
                 meter=self.meter,
                 on_step=self._step,
+                polish=self._polish if self.polish is not None else None,
                 refine_every=self.refine_every,
                 on_refined=self._refine,
             )
@@ -154,6 +171,7 @@ class Job:
         if not self.meter.frames or self.session.sizing is None:
             return
         reasons = [*self.session.warnings, *self.frames.warnings, *self.warnings]
+        reasons += [] if self.polish is None else self.polish.warnings
         reasons += [] if error is None else [f"ended by an error: {error}"]
         clock = Clock({"network": round(self.meter.network_s, 4)})
         info = scene_info(
@@ -165,6 +183,8 @@ class Job:
             reasons,
             self.frames.skipped,
         )
+        if self.polish is not None:
+            info.extra["refinement_window"] = self.polish.report()
         self.warnings = info.warnings
         if save_state is not None:
             self.session.save(save_state)
@@ -177,6 +197,10 @@ class Job:
         if self.refine_every:
             self._times_s[self.session.frames_seen - 1] = prediction.time_s
         self.status.show(self.line)
+
+    def _polish(self, frame: Frame, prediction: FramePrediction) -> FramePrediction:
+        assert self.polish is not None
+        return self.polish.push(frame.image, prediction)
 
     def _refine(self, refined: Refined) -> None:
         self.refined.add(refined, self._times_s)

@@ -87,6 +87,21 @@ class Mapper:
         self.state = replace(self.state, R=R.copy(), t=-(R @ world_from_cam[:, :3, 3:])[..., 0])
         self.known[frames] = True
 
+    def extend(self, frame: int) -> bool:
+        """Place one more frame in a map whose cameras are known, and adjust those around it. False when PnP fails."""
+        self.refresh()
+        if not self._locate(frame):
+            return False
+        self._place(self.rows_of([frame]))
+        self._adjust(self._around(frame, WINDOW + 1), held=2, iterations=6, focal=self.focal.free)
+        return True
+
+    def refresh(self) -> None:
+        """All points again from the cameras, far ones too."""
+        self.placed[:] = False
+        self.good[:] = True
+        self._place(np.flatnonzero(self.known[self.obs.frame]), FAR_ANGLE)
+
     def adjust_all(self, first: int, iterations: int) -> None:
         """Bundle adjustment of everything known, focal length included; frame `first` stays."""
         self._adjust(np.flatnonzero(self.known), held=[first], iterations=iterations, focal=self.focal.free)
@@ -96,9 +111,7 @@ class Mapper:
         """The last solves: all points again from the cameras, now also far ones; outliers judged anew each time."""
         first = int(np.flatnonzero(self.known)[0])
         for _ in range(POLISHES):
-            self.placed[:] = False
-            self.good[:] = True
-            self._place(np.flatnonzero(self.known[self.obs.frame]), FAR_ANGLE)
+            self.refresh()
             self._adjust(np.flatnonzero(self.known), held=[first], iterations=15, focal=self.focal.free)
 
     def used(self) -> Observations:

@@ -56,18 +56,21 @@ def run(
     *,
     meter: Meter | None = None,
     on_step: Callable[[FramePrediction], None] | None = None,
+    polish: Callable[[Frame, FramePrediction], FramePrediction] | None = None,
     refine_every: int | None = None,
     on_refined: Callable[[Refined], None] | None = None,
 ) -> int:
     """Push every frame and hand every prediction over; returns the number of frames.
 
-    refine_every: also refine the cameras of the held frames after each so many frames and at the end, and pass them
+    polish: makes the final prediction of each frame from the frame and the network's. refine_every: also refine the cameras of the held frames after each so many frames and at the end, and pass them
     to `on_refined`. Raises what the session, the input or the output raises; what was handed over stays good.
     """
     meter = meter or Meter()
     for frame in frames:
         begun = time.perf_counter()
         prediction = session.push(frame)
+        if polish is not None:
+            prediction = polish(frame, prediction)
         meter.add(time.perf_counter() - begun)
         output.put(prediction)
         if on_step is not None:

@@ -1,0 +1,233 @@
+"""Geometry for a stream: each frame's camera is solved against a sliding window of keyframes and is final when returned.
+
+Choices
+- A keyframe is a frame whose matches have moved by `STEP` of the picture since the last one. `KEYFRAMES` are kept and
+  the newest `LOOK_BACK` matched: time and memory per frame do not grow with the stream.
+- Each frame is placed by PnP in RANSAC and adjusted together with the window, whose two oldest cameras hold the gauge.
+  The window goes on improving inside; what was returned is never changed, so small steps remain where it did.
+- Until the window shows parallax the camera only turns; where nothing matches, the network's relative motion is
+  appended. A new map takes its scale from the network's depth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from openmore.io.intrinsics import Intrinsics
+from openmore.refinement import tracks
+from openmore.refinement.apply import working_picture
+from openmore.refinement.bundle import Observations
+from openmore.refinement.camera_motion import is_turn
+from openmore.refinement.features import Keypoints, detect, match
+from openmore.refinement.focal import focal_from_pairs, intrinsics, matched_rays, square_pixels
+from openmore.refinement.mapper import FocalModel, Mapper
+from openmore.refinement.prior import Prior, moving_mask
+from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
+from openmore.refinement.shot import world_from_cam
+from openmore.refinement.triangulate import ray_angles
+from openmore.refinement.twoview import ROTATION_PX, Pair, fit_rotation, verify
+from openmore.types import FramePrediction
+
+KEYFRAMES = 8
+LOOK_BACK = 5  # keyframes each frame is matched with
+STEP = 0.03  # median displacement that makes a keyframe, of the longer side
+FEATURES = 1000
+PER_CELL = 6  # tracks, see tracks.thin
+LEAST_ANGLE = 1.0  # degrees between rays, median over the points, below which there is no map yet
+FOCAL_VIEWS = 4  # keyframes from which on the focal length is solved for
+FOCAL_SIGMA = 0.05  # of the log focal length, against the running value
+LOST = 3  # frames in a row without a match after which the window begins anew, at the next that is not blank
+FEW_POINTS = 60  # key points below which a frame is blank
+
+Source = Literal["geometry", "turning", "network"]
+
+
+@dataclass
+class View:
+    """A frame of the window."""
+
+    keypoints: Keypoints
+    unit: np.ndarray  # [M, 128]
+    depth: np.ndarray  # [N], predicted, NaN = none
+    weight: np.ndarray  # [N]
+    network: np.ndarray  # [4, 4] world_from_cam as predicted
+    pose: np.ndarray  # [4, 4] world_from_cam as solved so far
+
+
+class SlidingWindow:
+    """Refines a stream's predictions one by one."""
+
+    def __init__(self, known: Intrinsics | None = None, keyframes: int = KEYFRAMES):
+        """`known` intrinsics are taken as true. `keyframes`: size of the window."""
+        self.known, self.keyframes = known, keyframes
+        self.sources: Counter[str] = Counter()
+        self.warnings: list[str] = []
+        self.frames = 0
+        self._views: list[View] = []
+        self._pairs: dict[tuple[int, int], Pair] = {}  # places in _views
+        self._K: np.ndarray | None = None
+        self._mapped = False
+        self._lost = 0
+
+    def push(self, image: np.ndarray, prediction: FramePrediction) -> FramePrediction:
+        """The prediction with its camera solved and its depth in the same units; `image` uint8 [H, W, 3] RGB."""
+        picture = working_picture(image)
+        camera = prediction.camera
+        ratio = np.diag([picture.shape[1] / camera.width, picture.shape[0] / camera.height, 1.0])
+        if self._K is None:
+            if self.known is None:
+                self._K = square_pixels(ratio @ camera.K)
+            else:
+                self._K = ratio @ self.known.K_for((camera.height, camera.width))
+        self._views.append(self._see(picture, prediction))
+        self._match(picture.shape[:2])
+        source, scale, shift = self._solve(picture.shape[:2])
+        pose = self._views[-1].pose.copy()
+        self.sources[source] += 1
+        self.frames += 1
+        self._tidy(max(picture.shape[:2]))
+        depth = np.maximum(scale * prediction.depth + shift, 1e-6).astype(np.float32)
+        camera = replace(camera, world_from_cam=pose, K=np.linalg.inv(ratio) @ self._K)
+        return replace(prediction, camera=camera, depth=depth, points=None)
+
+    def report(self) -> dict[str, Any]:
+        """Plain values for scene.json: frames whose pose came from each source, the last focal length, warnings."""
+        focal = None if self._K is None else round(float(self._K[0, 0]), 3)
+        return {"sources": dict(self.sources), "focal_working_px": focal, "warnings": list(self.warnings)}
+
+    def _see(self, picture: np.ndarray, prediction: FramePrediction) -> View:
+        import cv2
+
+        prior = Prior(prediction.depth, prediction.confidence, prediction.motion)
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        moving = moving_mask(prior, grey.shape)
+        found = detect(grey, FEATURES, None if moving is None else ~moving)
+        network = prediction.camera.world_from_cam
+        pose = network.copy()
+        if self._views:  # until something better is known
+            last = self._views[-1]
+            pose = last.pose @ np.linalg.inv(last.network) @ network
+        depth, weight = prior.depth_at(found.uv, grey.shape), prior.weight_at(found.uv, grey.shape)
+        return View(found, found.unit(), depth, weight, network, pose)
+
+    def _match(self, shape: tuple[int, int]) -> None:
+        new = len(self._views) - 1
+        view = self._views[new]
+        for old in range(max(0, new - LOOK_BACK), new):
+            other = self._views[old]
+            pair = verify(old, new, other.keypoints.uv, view.keypoints.uv, match(other.unit, view.unit))
+            if pair is not None:
+                self._pairs[old, new] = pair
+
+    def _solve(self, shape: tuple[int, int]) -> tuple[Source, float, float]:
+        """Set the newest view's pose; returns how, and its depth's scale and shift."""
+        new = len(self._views) - 1
+        own = [pair for (_, b), pair in self._pairs.items() if b == new]
+        if not own:
+            self._lost += new > 0
+            return ("network", 1.0, 0.0)
+        self._lost = 0
+        keypoints = [view.keypoints for view in self._views]
+        depth, weight = [view.depth for view in self._views], [view.weight for view in self._views]
+        obs = tracks.thin(tracks.link(keypoints, self._pairs.values(), depth, weight), PER_CELL, shape)
+        if self._mapped and (placed := self._extend(obs)) is not None:
+            return ("geometry", *placed)
+        if not self._mapped and (placed := self._begin(obs, keypoints, shape)) is not None:
+            return ("geometry", *placed)
+        self._turn(max(own, key=lambda pair: len(pair.index)), keypoints)
+        return ("turning", 1.0, 0.0)
+
+    def _extend(self, obs: Observations) -> tuple[float, float] | None:
+        """Place the newest view in the map and adjust the window. None when it cannot be placed."""
+        assert self._K is not None
+        new = len(self._views) - 1
+        free = self.known is None and new >= FOCAL_VIEWS
+        mapper = Mapper(obs, new + 1, self._K, FocalModel(free, (float(np.log(self._K[0, 0])), FOCAL_SIGMA)))
+        mapper.start_from(np.stack([view.pose for view in self._views]), np.arange(new))
+        if not mapper.extend(new):
+            return None
+        return self._take(mapper, np.arange(new + 1))
+
+    def _begin(
+        self, obs: Observations, keypoints: list[Keypoints], shape: tuple[int, int]
+    ) -> tuple[float, float] | None:
+        """Make a map from the window, when it shows parallax. None when it does not."""
+        assert self._K is not None
+        pairs, new = list(self._pairs.values()), len(self._views) - 1
+        if self.known is None:
+            focal = focal_from_pairs(pairs, self._K, max(shape))
+            self._K = intrinsics(focal, self._K[1, 1] / self._K[0, 0], self._K[:2, 2])
+        if is_turn(pairs, keypoints, self._K):
+            return None
+        free = self.known is None and new >= FOCAL_VIEWS
+        mapper = Mapper(obs, new + 1, self._K, FocalModel(free, (float(np.log(self._K[0, 0])), 0.3)))
+        if not mapper.grow(pairs, keypoints) or not mapper.known[new]:
+            return None
+        used = mapper.used()
+        if not len(used) or np.median(ray_angles(mapper.state, tracks.renumber(used))) < LEAST_ANGLE:
+            return None
+        points = np.unique(used.point)
+        state = replace(mapper.state, points=mapper.state.points[points])
+        state = rescaled(state, scene_scale(state, tracks.renumber(used)))
+        first = int(np.flatnonzero(mapper.known)[0])
+        poses = world_from_cam(state)
+        align = self._views[first].pose @ np.linalg.inv(poses[first])
+        R = (align @ poses)[:, :3, :3].swapaxes(1, 2)
+        t = -(R @ (align @ poses)[:, :3, 3:])[..., 0]
+        mapper.state = replace(mapper.state, R=R, t=t)
+        mapper.refresh()
+        self._mapped = True
+        return self._take(mapper, np.flatnonzero(mapper.known))
+
+    def _take(self, mapper: Mapper, frames: np.ndarray) -> tuple[float, float]:
+        """Take over what the mapper found; scale and shift of the newest view's depth."""
+        assert self._K is not None
+        poses = world_from_cam(mapper.state)
+        for i in frames:
+            self._views[i].pose = poses[i]
+        self._K = intrinsics(mapper.state.focal, mapper.state.aspect, mapper.state.center)
+        used = mapper.used()
+        points = np.unique(used.point)
+        state = replace(mapper.state, points=mapper.state.points[points])
+        fit = fit_depth(state, tracks.renumber(used), len(poses))
+        return float(fit.scale[-1]), float(fit.shift[-1])
+
+    def _turn(self, pair: Pair, keypoints: list[Keypoints]) -> None:
+        """The newest view only turned since the other one of `pair`."""
+        assert self._K is not None
+        turn = fit_rotation(*matched_rays(pair, keypoints, self._K), ROTATION_PX / self._K[0, 0])[0]
+        pose = self._views[pair.a].pose.copy()
+        pose[:3, :3] = pose[:3, :3] @ turn.T
+        self._views[pair.b].pose = pose
+
+    def _tidy(self, long_side: int) -> None:
+        """Keep the newest view if it is a keyframe, and at most `keyframes` of them."""
+        new = len(self._views) - 1
+        if self._lost >= LOST and len(self._views[new].keypoints) >= FEW_POINTS:
+            self.warnings.append(f"frame {self.frames - 1} matches nothing seen lately (a cut?): the map begins anew")
+            self._views, self._pairs, self._mapped, self._lost = [self._views[new]], {}, False, 0
+            return
+        pair = self._pairs.get((new - 1, new))
+        if new and pair is not None:
+            a = self._views[new - 1].keypoints.uv[pair.index[:, 0]]
+            b = self._views[new].keypoints.uv[pair.index[:, 1]]
+            if np.median(np.linalg.norm(b - a, axis=1)) < STEP * long_side and len(pair.index) > 60:
+                self._drop(new)
+                return
+        if new and not any(b == new for _, b in self._pairs):
+            return self._drop(new)
+        if len(self._views) > self.keyframes:
+            self._drop(0)
+
+    def _drop(self, place: int) -> None:
+        del self._views[place]
+        shift = lambda i: i - (i > place)  # noqa: E731
+        self._pairs = {
+            (shift(a), shift(b)): replace(pair, a=shift(a), b=shift(b))
+            for (a, b), pair in self._pairs.items()
+            if place not in (a, b)
+        }
