@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from openmore.cli.evaluate_others import ablation, compare, kitti_speed
 from openmore.cli.evaluate_run import (
     Device,
     Dtype,
@@ -26,11 +27,9 @@ from openmore.cli.evaluate_run import (
     Shard,
     Weights,
     network,
-    parse_size,
     run_and_report,
 )
 from openmore.cli.evaluate_trajectory import trajectory
-from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
 
 # Benchmarks whose data set is a folder the user has; see openmore.evaluation.protocols.registry.
@@ -45,7 +44,9 @@ def register(app: typer.Typer) -> None:
     for names, make in ((PUBLISHED, suite_command), (PUBLISHED_DEPTH, depth_command)):
         for name in names:
             verbs.command(name, help=f"The published benchmark {name}; needs its data set on disk.")(make(name))
-    verbs.command()(trajectory)
+    verbs.command("kitti-speed")(kitti_speed)
+    for command in (ablation, compare, trajectory):
+        verbs.command()(command)
     app.add_typer(verbs, name="evaluate")
 
 
@@ -209,85 +210,3 @@ def clips(
     if root is None:
         raise InputError("no folder was given: openmore evaluate clips FOLDER")
     run_and_report(Clips(max_frames=max_frames), methods, root, out / "clips", keep_going, shard, ray, device)
-
-
-@verbs.command("kitti-speed")
-def kitti_speed(
-    weights: Weights = "small",
-    window: Annotated[int, typer.Option(help="Past frames kept beside the anchor; 0 keeps all.")] = 5,
-    size: Annotated[
-        str, typer.Option(help="WIDTHxHEIGHT; the patch grid's version of the published 512x144.")
-    ] = "518x154",
-    frames: Annotated[int, typer.Option(help="Frames of the clip.")] = 110,
-    runs: Annotated[int, typer.Option(help="Timed runs.")] = 5,
-    warm_up: Annotated[int, typer.Option(help="Runs before the clock starts.")] = 3,
-    against: Annotated[
-        Path | None, typer.Option(help="Python file with load(device, dtype): another implementation to time.")
-    ] = None,
-    out: Out = Path("evaluation"),
-    device: Device = "cpu",
-    dtype: Dtype = "auto",
-) -> None:
-    """Frames per second in the supplement's setting, beside published figures."""
-    from openmore.evaluation.speed import OurStream, load_runner, measure
-    from openmore.evaluation.speed_report import report
-
-    shape = parse_size(size)
-    runners = [OurStream(weights, window or None, device, dtype, shape)]
-    runners += [load_runner(against, device, dtype)] if against else []
-    with progress_bar() as progress:
-        measured = [
-            measure(r, device, shape=shape, frames=frames, runs=runs, warm_up=warm_up, progress=progress)
-            for r in runners
-        ]
-    print(report(measured, device, out / "kitti-speed"))
-
-
-@verbs.command()
-def ablation(
-    full: Annotated[str, typer.Option(help="Weights of the whole method; also run without the refinement pass.")],
-    no_forcing: Annotated[str | None, typer.Option(help="Weights trained without attention forcing.")] = None,
-    kl: Annotated[str | None, typer.Option(help="Weights trained with a KL loss instead of attention forcing.")] = None,
-    no_grouped: Annotated[str | None, typer.Option(help="Weights without grouped causal attention.")] = None,
-    mode: Mode = "stream",
-    data: Annotated[
-        list[str] | None, typer.Option(help="SUITE=PATH, repeatable. Default: the synthetic clips.")
-    ] = None,
-    out: Out = Path("evaluation"),
-    device: Device = "cpu",
-    dtype: Dtype = "auto",
-    keep_going: KeepGoing = False,
-) -> None:
-    """The paper's ablations (attention forcing, refinement pass, grouped causal attention) for given weights."""
-    from openmore.evaluation.ablation import parse_data, rows, run_ablation
-
-    suites = parse_data(data or [])
-    methods = rows(full, no_forcing=no_forcing, kl=kl, no_grouped=no_grouped)
-    with progress_bar() as progress:
-        text = run_ablation(
-            methods, suites, out / "ablation", mode, device, dtype, keep_going=keep_going, progress=progress
-        )
-    print(text)
-
-
-@verbs.command()
-def compare(
-    a: Annotated[Path, typer.Argument(help="results.json (or its folder) of one run.")],
-    b: Annotated[Path, typer.Argument(help="The other run, of the same benchmark.")],
-    metric: Annotated[list[str] | None, typer.Option(help="Only these metrics.")] = None,
-    top: Annotated[int, typer.Option(help="Lines to print.")] = 20,
-) -> None:
-    """Which sequence moved between two results, the largest change first."""
-    from openmore.evaluation.compare import compare as run
-
-    result = run(a, b, tuple(metric or ()))
-    print(f"{result.suite}: {result.methods[0]} -> {result.methods[1]}")
-    for change in result.summary:
-        print(f"  mean {change.metric:24} {change.a:12.6g} -> {change.b:12.6g}  ({change.relative:+.1%})")
-    for change in [c for c in result.changes if c.a != c.b][:top]:
-        print(
-            f"  {change.sequence:40} {change.metric:24} {change.a:12.6g} -> {change.b:12.6g}  ({change.relative:+.1%})"
-        )
-    for side, names in (("first", result.only_a), ("second", result.only_b)):
-        if names:
-            print(f"  only in the {side}: {', '.join(names)}")

@@ -1,15 +1,15 @@
-"""Frames per second in the supplement's setting: KITTI size, window 5, one frame at a time, no refinement pass.
+"""Frames per second in the supplement's setting: KITTI size, window 5, one frame at a time.
 
 Choices
 - The published setting is a 110-frame clip of 1242x375 pictures, "512x144"; on a patch of 14 that is 518x154, which is
   the default here and is stated with the token count, precision and device, because published rows differ in all three.
 - Frames are on the device before the clock starts. Warm-up runs, then the median of the timed runs; the device is
   synchronised at both ends of a run (published code does not, and counts host copies differently).
-- Latency is measured in a run of its own with a synchronisation per frame, for the first and the last ten frames
-  after the warm-up too: a cache that grows shows there.
+- Latency is measured in a run of its own with a synchronisation per frame, as medians of ten frames along the clip: a
+  cache that grows shows there. A method that takes the clip at once has none.
 - Pictures are random: speed does not depend on them.
 - Another implementation is timed through a Python file that defines `load(device, dtype)` and returns an object with
-  `begin()` and `step(image)`; see `Runner`.
+  `begin()` and `step(image)`; see `Runner`. Ours are in `speed_ours.py`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ class Runner(Protocol):
         """Name, precision, anything a table must say. Must be JSON."""
         ...
 
+    # def finish(self) -> Any: optional, after the last frame and inside the clock: a pass over the whole clip.
+    # waits = True: optional, `step` only collects and `finish` does the work; no latency per frame is reported.
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -53,10 +56,9 @@ class Speed:
 
     fps: float  # frames / median seconds of a run
     runs: list[float]  # seconds of each timed run
-    latency_p50_ms: float
-    latency_p95_ms: float
-    latency_first_ms: float  # median of the first ten frames after the warm-up ones
-    latency_last_ms: float  # median of the last ten
+    latency_p50_ms: float | None  # None: the clip is taken at once
+    latency_p95_ms: float | None
+    latency_by_ten_ms: list[float]  # medians of ten frames each after the warm-up ones, along the clip
     peak_memory_mb: float | None  # device memory; None on the CPU
     frames: int
     shape: tuple[int, int]
@@ -65,44 +67,6 @@ class Speed:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
-
-
-class OurStream:
-    """Our streaming mode with a window of past frames."""
-
-    def __init__(self, weights: str, window: int | None, device: str, dtype: str, shape: tuple[int, int]):
-        """`window` None keeps every frame. Raises CheckpointError or ConfigError."""
-        from openmore.model.more import MoRe
-        from openmore.streaming.policy import KeepAll, Window
-        from openmore.streaming.stream import StreamOptions
-
-        self.model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
-        patch = self.model.config.patch_size
-        if shape[0] % patch or shape[1] % patch:
-            raise ConfigError(f"{shape[1]}x{shape[0]} pixels are no multiple of the patch of {patch}")
-        outputs = frozenset({"camera", "depth", "motion"} & set(self.model.config.heads))
-        policy = KeepAll() if window is None else Window(window, 1)
-        self.options = StreamOptions(policy, outputs)
-        self.weights, self.window, self.shape = weights, window, shape
-        self.begin()
-
-    def begin(self) -> None:
-        from openmore.streaming.stream import TensorStream
-
-        self.stream = TensorStream(self.model, self.shape, self.options)
-
-    def step(self, image: Tensor) -> Any:
-        return self.stream.step(image[None])
-
-    def describe(self) -> dict[str, Any]:
-        from openmore.streaming.stream import backbone_dtype
-
-        return {
-            "name": f"OpenMoRe {self.weights}, window {self.window if self.window is not None else 'all'}",
-            "precision": str(backbone_dtype(self.model)).removeprefix("torch."),
-            "tokens_per_frame": self.model.config.tokens_per_frame(self.shape),
-            "window": self.window,
-        }
 
 
 def load_runner(path: Path, device: str, dtype: str) -> Runner:
@@ -139,20 +103,26 @@ def measure(
         taken = sum(time_clip(runner, clip, every_frame=False))
         if k >= warm_up:
             seconds.append(taken)
-    latency = 1000 * np.array(time_clip(runner, clip, every_frame=True))[SETTLED:]
+    latency = latencies(runner, clip)
     progress("timing", warm_up + runs + 1, warm_up + runs + 1)
     return Speed(
         fps=frames / float(np.median(seconds)),
         runs=[round(s, 4) for s in seconds],
-        latency_p50_ms=float(np.percentile(latency, 50)),
-        latency_p95_ms=float(np.percentile(latency, 95)),
-        latency_first_ms=float(np.median(latency[:10])),
-        latency_last_ms=float(np.median(latency[-10:])),
+        latency_p50_ms=float(np.percentile(latency, 50)) if len(latency) else None,
+        latency_p95_ms=float(np.percentile(latency, 95)) if len(latency) else None,
+        latency_by_ten_ms=[round(float(np.median(latency[k : k + 10])), 3) for k in range(0, len(latency), 10)],
         peak_memory_mb=torch.cuda.max_memory_allocated(clip.device) / 1e6 if clip.is_cuda else None,
         frames=frames,
         shape=shape,
         description=runner.describe(),
     )
+
+
+def latencies(runner: Runner, clip: Tensor) -> np.ndarray:
+    """Milliseconds per frame [S - 10], those after the warm-up frames; empty for a runner that waits for the clip."""
+    if getattr(runner, "waits", False):
+        return np.zeros(0)
+    return 1000 * np.array(time_clip(runner, clip, every_frame=True))[SETTLED:]
 
 
 def time_clip(runner: Runner, clip: Tensor, every_frame: bool) -> list[float]:
@@ -167,6 +137,8 @@ def time_clip(runner: Runner, clip: Tensor, every_frame: bool) -> list[float]:
                 wait(clip.device)
                 taken.append(time.perf_counter() - begun)
                 begun = time.perf_counter()
+        if hasattr(runner, "finish"):
+            runner.finish()  # type: ignore[attr-defined]
         wait(clip.device)
     return taken if every_frame else [time.perf_counter() - begun]
 

@@ -46,12 +46,13 @@ def ours(speed: Speed, device: str) -> list[str]:
     about, (height, width) = speed.description, speed.shape
     tokens = f", {about['tokens_per_frame']} tokens" if "tokens_per_frame" in about else ""
     where = machine(device).get("gpu") or machine(device)["processor"]
+    by_ten = speed.latency_by_ten_ms
     memory = "-" if speed.peak_memory_mb is None else f"{speed.peak_memory_mb:.0f}"
     return [
         f"**{about.get('name', 'unnamed')}**",
         f"{speed.fps:.2f}",
-        f"{speed.latency_p50_ms:.1f} / {speed.latency_p95_ms:.1f}",
-        f"{speed.latency_first_ms:.1f} -> {speed.latency_last_ms:.1f}",
+        "-" if speed.latency_p50_ms is None else f"{speed.latency_p50_ms:.1f} / {speed.latency_p95_ms:.1f}",
+        f"{by_ten[0]:.1f} -> {by_ten[-1]:.1f}" if by_ten else "-",
         memory,
         f"this run; {width}x{height}{tokens}, {about.get('precision', '?')}, {speed.frames} frames, {where}",
     ]
