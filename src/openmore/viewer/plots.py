@@ -19,6 +19,7 @@ from openmore.evaluation.trajectory import align_trajectory, associate, trajecto
 from openmore.io.atomic import atomic_file
 from openmore.io.trajectories import Trajectory
 
+_MARKS = 12  # places along the path that get an arrow or an error bar
 ESTIMATE, TRUTH, ERROR = "#0072b2", "#000000", "#d55e00"
 
 
@@ -70,15 +71,18 @@ def _new_figure(width: float, height: float) -> Any:
 def _top_view(plot: Any, poses: np.ndarray, truth: np.ndarray | None) -> None:
     """x to the right, z (the first camera's view) upwards, equal scales.
 
-    Without truth, arrows show where the camera looked. An alignment of a nearly straight path leaves the turn about it
-    free, so that aligned view directions would mean nothing.
+    With truth, bars join what was estimated to what was true at the same times. Without, arrows show where the camera
+    looked: an alignment of a nearly straight path leaves the turn about it free, and aligned arrows would mean nothing.
     """
     if truth is not None:
         plot.plot(truth[:, 0, 3], truth[:, 2, 3], color=TRUTH, linestyle="--", label="truth")
+        marked = np.unique(np.linspace(0, len(poses) - 1, _MARKS).round().astype(int))
+        both = np.stack((poses[marked][:, [0, 2], 3], truth[marked][:, [0, 2], 3]))  # [2, M, (x, z)]
+        plot.plot(both[..., 0], both[..., 1], color=ERROR, linewidth=1)
     plot.plot(poses[:, 0, 3], poses[:, 2, 3], color=ESTIMATE, label="estimate")
     plot.plot(poses[0, 0, 3], poses[0, 2, 3], "o", color=ESTIMATE, label="start")
     if truth is None:
-        shown = poses[np.unique(np.linspace(0, len(poses) - 1, 12).round().astype(int))]
+        shown = poses[np.unique(np.linspace(0, len(poses) - 1, _MARKS).round().astype(int))]
         place, look = (shown[:, 0, 3], shown[:, 2, 3]), (shown[:, 0, 2], shown[:, 2, 2])
         plot.quiver(*place, *look, color=ESTIMATE, alpha=0.5, width=0.004)
     plot.set_aspect("equal", adjustable="datalim")

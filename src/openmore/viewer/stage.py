@@ -86,11 +86,15 @@ class Stage:
         return lines
 
     def first_view(self) -> tuple[np.ndarray, np.ndarray]:
-        """(position, look_at) a little behind and above the first camera, looking at the middle depth."""
+        """(position, look_at) a little behind and above the first camera, looking at the middle depth.
+
+        Aside to the right, because the panel hides the right quarter of the window.
+        """
         middle = self._middle_depth()
         world_from_cam = self.cameras[0].world_from_cam
-        back_and_up = world_from_cam @ [0, -0.15 * middle, -0.3 * middle, 1]
-        ahead = world_from_cam @ [0, 0, middle, 1]
+        aside = 0.1 * float(np.ptp(self.extent_x()))
+        back_and_up = world_from_cam @ [aside, -0.1 * middle, -0.2 * middle, 1]
+        ahead = world_from_cam @ [aside, 0, middle, 1]
         return back_and_up[:3] + self._frame.position, ahead[:3] + self._frame.position
 
     def _middle_depth(self) -> float:
