@@ -61,6 +61,7 @@ class FramePrediction:
     motion: np.ndarray | None = None  # [h, w] float32, probability that the pixel's surface moves in the world
     rgb: np.ndarray | None = None  # [h, w, 3] uint8, the frame as the network saw it
     points: np.ndarray | None = None  # [h, w, 3] float32, world coordinates, from the point head if it ran
+    network_motion: np.ndarray | None = None  # [h, w] float32, the network's own, where refinement measured `motion`
 
     @property
     def shape(self) -> tuple[int, int]:

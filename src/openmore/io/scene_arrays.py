@@ -58,14 +58,17 @@ def _read_picture(path: Path) -> np.ndarray:
         return np.array(image)
 
 
+_PROBABILITY = ArrayKind(
+    "png",
+    lambda a: _picture(np.rint(np.clip(a, 0, 1) * 255).astype(np.uint8), "PNG"),
+    lambda path: _read_picture(path).astype(np.float32) / 255,
+)
+
 ARRAYS: dict[str, ArrayKind] = {
     "depth": ArrayKind("npy", lambda a: _npy(a.astype(np.float32)), _read_npy),
     "confidence": ArrayKind("npy", lambda a: _npy(np.minimum(a, _HALF_MAX).astype(np.float16)), _read_npy),
-    "motion": ArrayKind(
-        "png",
-        lambda a: _picture(np.rint(np.clip(a, 0, 1) * 255).astype(np.uint8), "PNG"),
-        lambda path: _read_picture(path).astype(np.float32) / 255,
-    ),
+    "motion": _PROBABILITY,
+    "network_motion": _PROBABILITY,
     "rgb": ArrayKind("jpg", lambda a: _picture(a, "JPEG", **_JPEG), _read_picture, (3,)),
     "points": ArrayKind("npy", lambda a: _npy(a.astype(np.float32)), _read_npy, (3,)),
 }

@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from openmore.progress import ProgressCallback, silent
-from openmore.refinement.refine import refine
+from openmore.refinement.dense import DenseFrame
+from openmore.refinement.densify import describe, measure, replaced
+from openmore.refinement.refine import RefinementResult, refine
 from openmore.refinement.report import RefinementReport
 from openmore.refinement.structure import Structure
 from openmore.types import FramePrediction, SparseTracks
@@ -37,7 +39,7 @@ def refine_predictions(
     progress: ProgressCallback = silent,
     K: np.ndarray | None = None,
 ) -> tuple[list[FramePrediction], RefinementReport, SparseTracks | None]:
-    """Predictions with refined cameras and depth in the same units, the report, and the tracks they stand on.
+    """Predictions with refined cameras, measured depth and motion, the report, and the tracks they stand on.
 
     `pictures` as `working_picture` makes them; `K` [3, 3], original pixels, is taken as true when given.
     """
@@ -45,6 +47,7 @@ def refine_predictions(
     height, width = pictures[0].shape[:2]
     working_from_original = np.diag([width / camera.width, height / camera.height, 1.0])
     moving = [p.motion for p in predictions if p.motion is not None]
+    dense = _Dense(predictions, pictures, progress)
     result = refine(
         pictures,
         np.stack([p.camera.world_from_cam for p in predictions]),
@@ -53,8 +56,10 @@ def refine_predictions(
         depth=[p.depth for p in predictions],
         confidence=[p.confidence for p in predictions],
         motion=moving if len(moving) == len(predictions) else None,
+        look=dense.look,
         progress=progress,
     )
+    frames = dense.settled(result)
     solved_K = np.linalg.inv(working_from_original) @ result.K
     first_from_world = np.linalg.inv(result.world_from_cam[0])
     refined = []
@@ -65,8 +70,37 @@ def refine_predictions(
         refined.append(
             replace(p, camera=replace(p.camera, world_from_cam=pose, K=solved_K[i]), depth=depth, points=None)
         )
+    describe(result.report, predictions, frames)
+    refined = replaced(refined, frames)
     tracks = sparse_tracks(result.structure, pictures, first_from_world, (camera.height, camera.width))
     return refined, result.report, tracks
+
+
+class _Dense:
+    """Measures depth and motion under the first cameras, and again only if the second ones were taken."""
+
+    def __init__(
+        self, predictions: Sequence[FramePrediction], pictures: Sequence[np.ndarray], progress: ProgressCallback
+    ):
+        self.predictions, self.pictures, self.progress = predictions, pictures, progress
+        self.frames: list[DenseFrame] = []
+
+    def look(self, result: RefinementResult) -> list[np.ndarray] | None:
+        """What moves in every frame; None when that could not be measured everywhere."""
+
+        def depth(s: int) -> np.ndarray:
+            return np.maximum(result.depth_scale[s] * self.predictions[s].depth + result.depth_shift[s], 1e-6)
+
+        self.frames = measure(self.pictures, result.K, result.world_from_cam, result.report, depth, self.progress)
+        motion = [np.zeros((1, 1), np.float32) if f.motion is None else f.motion for f in self.frames]
+        return motion if any(f.motion is not None for f in self.frames) else None
+
+    def settled(self, result: RefinementResult) -> list[DenseFrame]:
+        """The frames under the cameras that were chosen."""
+        second = result.report.second_solve
+        if second is not None and second.taken:
+            self.look(result)
+        return self.frames
 
 
 def sparse_tracks(

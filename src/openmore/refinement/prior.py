@@ -24,10 +24,10 @@ class Prior:
         """Predicted depth [N] float32 at pixels [N, 2] of a picture of `shape`; NaN = none."""
         if self.depth is None or not len(uv):
             return np.full(len(uv), np.nan, np.float32)
-        depth = _nearest(self.depth, uv, shape)
+        depth = nearest(self.depth, uv, shape)
         depth = np.where(depth > 0, depth, np.nan).astype(np.float32)
         if self.confidence is not None:
-            sure = _nearest(self.confidence, uv, shape)
+            sure = nearest(self.confidence, uv, shape)
             depth[sure < np.nanquantile(sure, UNSURE)] = np.nan
         return depth
 
@@ -41,9 +41,9 @@ class Prior:
             return weight
         if self.confidence is not None:
             usual = float(np.median(self.confidence))
-            weight *= np.clip(_nearest(self.confidence, uv, shape) / max(usual, 1e-9), LEAST_WEIGHT, 1)
+            weight *= np.clip(nearest(self.confidence, uv, shape) / max(usual, 1e-9), LEAST_WEIGHT, 1)
         if self.motion is not None and float((self.motion > MOVING).mean()) <= 1 - LEAST_STATIC:
-            weight *= np.clip(1 - _nearest(self.motion, uv, shape), LEAST_WEIGHT, 1)
+            weight *= np.clip(1 - nearest(self.motion, uv, shape), LEAST_WEIGHT, 1)
         return weight
 
 
@@ -58,7 +58,7 @@ def moving_mask(prior: Prior, shape: tuple[int, ...]) -> np.ndarray | None:
     return moving if moving.mean() <= 1 - LEAST_STATIC else None
 
 
-def _nearest(values: np.ndarray, uv: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def nearest(values: np.ndarray, uv: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Values [N] of an array [h, w] at pixels [N, 2] of a picture of `shape`."""
     h, w = values.shape
     u = np.clip(np.round(uv[:, 0] * (w / shape[1])), 0, w - 1).astype(int)

@@ -26,6 +26,7 @@ from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
+from openmore.refinement.second_solve import FEW, compare, without_movers
 from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, started_from, state_of, world_from_cam
 from openmore.refinement.structure import Structure, joined, structure_of
 from openmore.refinement.survey import ImageSource, Survey, survey
@@ -46,6 +47,16 @@ class RefinementResult:
     report: RefinementReport
     structure: Structure  # the points of moving cameras and where they were seen, pixels of the pictures given
 
+    def in_pixels(self, ratio: np.ndarray, structures: list[Structure]) -> RefinementResult:
+        """Self with K and `structures` in the pictures' pixels: `ratio` [3] of them to the solver's."""
+        self.K = np.diag(ratio) @ self.K
+        self.structure = joined(structures).scaled_pixels(ratio[:2])
+        return self
+
+
+# Shown cameras, K in pixels of the pictures and the depth's scale: the motion probability of every frame, or None.
+Look = Callable[[RefinementResult], Sequence[np.ndarray] | None]
+
 
 def refine(
     images: ImageSource,
@@ -57,6 +68,7 @@ def refine(
     confidence: Arrays | None = None,
     motion: Arrays | None = None,
     options: RefineOptions | None = None,
+    look: Look | None = None,
     progress: ProgressCallback = silent,
 ) -> RefinementResult:
     """Solve for the cameras of a clip.
@@ -64,6 +76,7 @@ def refine(
     `images[s]` (or `images(s)`) is uint8 [H, W, 3] RGB; `cameras` [S, 4, 4] is the network's world_from_cam and
     `K_guess` [3, 3] or [S, 3, 3] its intrinsics, in pixels of the pictures. `K` [3, 3], when given, is taken as true.
     `depth`, `confidence` and `motion` are the network's [h, w] arrays per frame, at any resolution.
+    `look` is shown the first answer and says what moves under it, [h, w] per frame: the solver is then run once more.
     Raises InputError when shapes do not fit; whatever is wrong with the video itself is a warning in the report.
     """
     options = options or RefineOptions()
@@ -79,12 +92,34 @@ def refine(
     ratio = np.array([seen.shape[1] / original[1], seen.shape[0] / original[0], 1.0])
     guess = square_pixels(np.diag(ratio) @ _one_K(K_guess)) if K is None else np.diag(ratio) @ np.asarray(K, np.float64)
     job = _Job(seen, cameras, guess, K is not None, options)
-    result = job.run(progress)
-    result.K = np.diag(1 / ratio) @ result.K
-    result.structure = joined(job.structures).scaled_pixels(1 / ratio[:2])
+    result = job.run(progress).in_pixels(1 / ratio, job.structures)
     clock.lap("solve")
+    if look is not None:
+        motion = look(result)
+        clock.lap("look")
+        if motion is not None:
+            result = _once_more(job, result, motion, ratio, progress)
+        clock.lap("solve again")
     result.report.seconds = clock.laps
     return result
+
+
+def _once_more(
+    job: _Job, first: RefinementResult, motion: Sequence[np.ndarray], ratio: np.ndarray, progress: ProgressCallback
+) -> RefinementResult:
+    """The answer without the movers of `motion`, where that is the better one."""
+    seen, dropped = without_movers(job.seen, motion)
+    if dropped < FEW:
+        return first
+    again = _Job(seen, job.network, job.K, job.known_K, job.options)
+    second = again.run(progress).in_pixels(1 / ratio, again.structures)
+    pairs = list(seen.pairs.values())
+    verdict = compare(
+        *((r.world_from_cam, np.diag(ratio) @ r.K[0]) for r in (first, second)), again._tracks(pairs), dropped
+    )
+    chosen = second if verdict.taken else first
+    chosen.report.before, chosen.report.second_solve = first.report.before, verdict
+    return chosen
 
 
 class _Job:

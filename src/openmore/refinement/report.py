@@ -24,6 +24,28 @@ class Fit:
     observations: int
 
 
+@dataclass(frozen=True)
+class SecondSolve:
+    """The solver's second run without the movers that residuals showed."""
+
+    taken: bool  # its cameras are the answer
+    dropped_share: float  # of the matches, on movers
+    turn_deg: float  # largest change of a camera
+    shift_share: float  # the same for centres, as a share of the path
+    median_px_before: float  # reprojection error of the static tracks
+    median_px_after: float
+
+
+@dataclass(frozen=True)
+class DenseReport:
+    """Where depth and motion come from."""
+
+    depth_sources: list[str]  # per frame: triangulated (and filled in between) or network
+    motion_sources: list[str]  # per frame: residuals or network
+    triangulated_share: float  # of the pixels of frames with triangulated depth, measured to within 30 percent
+    moving_share: float  # of the pixels; NaN when no frame's motion was measured
+
+
 @dataclass
 class RefinementReport:
     """The result of one refinement. Pixels are those of the working size (`shape`)."""
@@ -40,6 +62,8 @@ class RefinementReport:
     focal_free: bool = True  # False when K was given
     depth_error: float = float("nan")  # median relative error of the predicted depth after scale and shift
     motion_change: float = float("nan")  # share of pixels whose moving/static label the residuals changed
+    second_solve: SecondSolve | None = None  # None: movers held next to no matches
+    dense: DenseReport | None = None  # None: not asked for
     rotation_sigma_deg: np.ndarray = field(
         default_factory=lambda: np.zeros(0)
     )  # [S] relative to the shot's first camera

@@ -1,0 +1,120 @@
+"""Dense flow between frames of a window, with the known turn of the camera undone first.
+
+Choices
+- The other picture is warped by the homography of the cameras' rotation before flow is estimated: what remains is
+  parallax and movers, so wide steps and fast turns cost no accuracy.
+- Each pair is computed once, both ways; flow older than the widest step is dropped. Memory does not grow with the clip.
+- Pairs whose pictures hardly overlap have no flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from openmore.flow.base import FlowEstimator
+
+LEAST_OVERLAP = 0.3  # of the picture
+
+
+class FlowWindow:
+    """Where the pixels of frame a are in frame b, for frames not too far apart.
+
+    `picture(s)` is uint8 [H, W, 3]; K [S, 3, 3] in its pixels; world_from_cam [S, 4, 4].
+    """
+
+    def __init__(
+        self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, flow: FlowEstimator
+    ):
+        self.K, self.world_from_cam, self._picture, self._flow = K, world_from_cam, picture, flow
+        self._pictures: dict[int, np.ndarray] = {}
+        self._pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray] | None] = {}
+
+    def picture(self, s: int) -> np.ndarray:
+        """Frame s [H, W, 3] uint8."""
+        if s not in self._pictures:
+            self._pictures[s] = self._picture(s)
+        return self._pictures[s]
+
+    def b_from_a(self, a: int, b: int) -> np.ndarray:
+        """[4, 4], camera b from camera a."""
+        return np.linalg.inv(self.world_from_cam[b]) @ self.world_from_cam[a]
+
+    def seen(self, a: int, b: int) -> np.ndarray | None:
+        """[3, H, W] float32: the pixel of frame b that shows each pixel of frame a, and the confidence 0..1.
+
+        None when the two pictures hardly overlap.
+        """
+        first, second = min(a, b), max(a, b)
+        if (first, second) not in self._pairs:
+            self._pairs[first, second] = self._compute(first, second)
+        both = self._pairs[first, second]
+        return None if both is None else both[a > b]
+
+    def look_again(self, a: int, b: int, inverse: np.ndarray) -> np.ndarray:
+        """`seen` [3, H, W] once more, with the motion that inverse depth [h, w] of frame a predicts undone first."""
+        import cv2
+
+        image_a, image_b = self.picture(a), self.picture(b)
+        height, width = image_a.shape[:2]
+        v, u = np.mgrid[:height, :width].astype(np.float32)
+        full = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
+        b_from_a = self.b_from_a(a, b)
+        at_infinity = self.K[b] @ b_from_a[:3, :3] @ np.linalg.inv(self.K[a])
+        x, y, z = (
+            row[0] * u + row[1] * v + row[2] + e * full for row, e in zip(at_infinity, self.K[b] @ b_from_a[:3, 3])
+        )
+        expected = np.stack((x, y)) / np.where(z > 1e-3, z, np.nan)
+        at = np.nan_to_num(expected, nan=-1.0).astype(np.float32)
+        undone = cv2.remap(image_b, at[0], at[1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+        there, _ = self._flow.both(image_a, undone)
+        x, y = u + there.flow[0], v + there.flow[1]
+        beyond = np.stack([cv2.remap(f, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for f in at])
+        usable = inside(expected, (height, width)) & inside(np.stack((x, y)), (height, width))
+        return _told(beyond, np.where(usable, there.confidence, 0))
+
+    def forget(self, before: int) -> None:
+        """Drop what only frames before `before` need."""
+        self._pairs = {pair: value for pair, value in self._pairs.items() if pair[1] >= before}
+        self._pictures = {s: value for s, value in self._pictures.items() if s >= before}
+
+    def _compute(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
+        import cv2
+
+        image_a, image_b = self.picture(a), self.picture(b)
+        height, width = image_a.shape[:2]
+        H = self.K[b] @ self.b_from_a(a, b)[:3, :3] @ np.linalg.inv(self.K[a])
+        v, u = np.mgrid[:height, :width].astype(np.float32)
+        if inside(mapped(H, u, v), (height, width)).mean() < LEAST_OVERLAP:
+            return None
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        turned = cv2.warpPerspective(image_b, H, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
+        there, back = self._flow.both(image_a, turned)
+        forward = mapped(H, u + there.flow[0], v + there.flow[1])
+        here = mapped(np.linalg.inv(H), u, v)
+        x, y = (np.nan_to_num(c, nan=-1.0) for c in here)
+        fields = [
+            cv2.remap(f, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for f in (*back.flow, back.confidence)
+        ]
+        backward = np.stack((here[0] + fields[0], here[1] + fields[1]))
+        usable = inside(here, (height, width))
+        return _told(forward, there.confidence), _told(backward, np.where(usable, fields[2], 0))
+
+
+def mapped(H: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Pixels [2, H, W] float32 under a homography [3, 3]; NaN behind the camera."""
+    z = H[2, 0] * u + H[2, 1] * v + H[2, 2]
+    z = np.where(z > 1e-6, z, np.nan)
+    return np.stack([(row[0] * u + row[1] * v + row[2]) / z for row in H[:2]]).astype(np.float32)
+
+
+def inside(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which of the pixels [2, H, W] lie in a picture of `shape`."""
+    x, y = pixels
+    return (x >= 0) & (x <= shape[1] - 1) & (y >= 0) & (y <= shape[0] - 1)
+
+
+def _told(pixels: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    sure = np.where(inside(pixels, confidence.shape), confidence, 0)
+    return np.concatenate((np.nan_to_num(pixels, nan=0.0), sure[None])).astype(np.float32)
