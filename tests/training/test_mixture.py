@@ -116,3 +116,22 @@ def test_a_source_that_is_none(text: str, says: str) -> None:
 def test_an_unknown_data_set_is_named() -> None:
     with pytest.raises(ConfigError, match="'sprong' is unknown"):
         make_source(replace(CONFIG, source="sprong:/data"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("on_bad", ["skip", "stop"])
+def test_a_sequence_whose_files_are_missing_is_left_out_or_stops(on_bad: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Torn(Shelf):
+        def frame_ids(self, sequence: str) -> list[int]:
+            if sequence == "b":
+                raise DataError("shelf/b has 3 images and 4 poses")
+            return super().frame_ids(sequence)
+
+    source = DatasetSource(replace(CONFIG, on_bad=on_bad), [Share(Torn(), 1.0)])  # type: ignore[arg-type]
+    plans = [plan_step(CONFIG, 14, step, 0, 1, 1) for step in range(4)]
+    if on_bad == "stop":
+        with pytest.raises(DataError, match="3 images and 4 poses"):
+            [source.prepare(plan, 0) for plan in plans]
+        return
+    names = {name for plan in plans for name in source.prepare(plan, 0).names}
+    assert names == {"shelf/a"}
+    assert caplog.text.count("leaving out a sequence: shelf/b has 3 images and 4 poses") == 1

@@ -71,12 +71,14 @@ class ClipSampler:
         rank: int = 0,
         world: int = 1,
         shuffle: float = 0.0,
+        on_bad: str = "stop",
     ):
         """
         Args:
             images_per_batch: a batch has as many clips as this holds at its length, at least one.
             frames, intervals: inclusive ranges, drawn once per batch.
             shuffle: probability that a clip loses its temporal order except for its first frame.
+            on_bad: a sequence whose list of frames cannot be read: "stop" raises, "skip" logs it and leaves it out.
 
         Raises:
             ConfigError: empty mixture, weights that are not positive, ranges that are none, a rank out of range.
@@ -86,6 +88,7 @@ class ClipSampler:
         self.mixture, self.images_per_batch = tuple(mixture), images_per_batch
         self.frames, self.intervals, self.shuffle = frames, intervals, shuffle
         self.seed, self.rank, self.world = seed, rank, world
+        self.on_bad, self._unreadable = on_bad, set[tuple[int, str]]()
         self.next_batch = 0
         self._names = [share.dataset.names() for share in mixture]
         self.visits = visits_per_epoch([len(names) for names in self._names], [share.weight for share in mixture])
@@ -138,7 +141,7 @@ class ClipSampler:
         longest = 0
         for k in range(len(names)):
             sequence = names[order[(start + k) % len(names)]]
-            ids = self.mixture[share].dataset.frame_ids(sequence)
+            ids = self._frame_ids(share, sequence)
             longest = max(longest, len(ids))
             if len(ids) >= frames:
                 return Clip(number, share, sequence, _pick(ids, frames, interval, self.shuffle, rng))
@@ -146,6 +149,19 @@ class ClipSampler:
             f"{self.mixture[share].dataset.name}: a clip of {frames} frames was asked for, its longest sequence has "
             f"{longest}: shorten the clips or leave the set out"
         )
+
+    def _frame_ids(self, share: int, sequence: str) -> list[int]:
+        """The frames of a sequence; none when it cannot be read and `on_bad` is "skip"."""
+        if (share, sequence) in self._unreadable:
+            return []
+        try:
+            return self.mixture[share].dataset.frame_ids(sequence)
+        except DataError as error:
+            if self.on_bad == "stop":
+                raise
+            log.warning("leaving out a sequence: %s", error)
+            self._unreadable.add((share, sequence))
+            return []
 
     def _visit(self, number: int) -> tuple[int, int]:
         """The data set of a clip, and how many of its clips came before."""

@@ -44,7 +44,13 @@ class DatasetSource:
     def __init__(self, config: DataConfig, mixture: list[Share]):
         self.config = config
         self.sampler = ClipSampler(
-            mixture, config.images_per_rank, config.frames, config.interval, config.seed, shuffle=config.shuffle
+            mixture,
+            config.images_per_rank,
+            config.frames,
+            config.interval,
+            config.seed,
+            shuffle=config.shuffle,
+            on_bad=config.on_bad,
         )
 
     def prepare(self, plan: StepPlan, rank: int) -> Batch:
