@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from openmore.scale.manifest import Item
-from openmore.scale.work import Outcome, Runner, Task, process_one
+from openmore.scale.work import Outcome, Runner, Task, process_one, use_threads
 
 KILLED = "the worker was killed while processing this clip (out of memory, or a crash in native code)"
 
@@ -93,9 +93,7 @@ _runner: Runner | None = None
 def _set_up(task: Task, workers: int) -> None:
     """In the worker: remember the task, share the cores, die with the job."""
     global _task
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    use_threads((os.cpu_count() or 1) // workers)
     threading.Thread(target=_end_with_the_job, daemon=True).start()
     _task = task
 

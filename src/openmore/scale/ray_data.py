@@ -17,7 +17,7 @@ from typing import Any
 from openmore.errors import MissingExtra
 from openmore.scale.local import KILLED
 from openmore.scale.manifest import Item
-from openmore.scale.work import Outcome, Runner, Task, process_one
+from openmore.scale.work import Outcome, Runner, Task, process_one, use_threads
 
 _RETRIES = 1  # of an item whose actor died
 
@@ -31,7 +31,9 @@ class Worker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """One manifest row -> one outcome row."""
-        self.run = self.run or self.task.load()
+        if self.run is None:
+            use_threads(1)  # of the one core that Ray reserves
+            self.run = self.task.load()
         return vars(process_one(Item(**json.loads(row["item"])), self.out, self.run))
 
 

@@ -71,6 +71,15 @@ def process_one(item: Item, out: Path, run: Runner) -> Outcome:
     return Outcome(item.id, item.source, "done", time.perf_counter() - begun)
 
 
+def use_threads(count: int) -> None:
+    """Let torch and OpenCV use so many threads in this process: workers share the cores, they do not fight for them."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(max(count, 1))
+    cv2.setNumThreads(max(count, 1))
+
+
 def clear_leftovers(out: Path, name: str) -> None:
     """Remove what a killed worker left of this item: unfinished folders beside its target."""
     for path in out.glob(f".{name}.*"):
