@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmore.errors import DataError, MissingExtra
+from openmore.errors import ConfigError, DataError, MissingExtra
 from openmore.evaluation.baselines import NoMotion
 from openmore.evaluation.compare import compare
 from openmore.evaluation.prediction import Clip, Prediction
@@ -218,6 +218,16 @@ def test_summaries_that_need_raw_material_survive_sharding(tmp_path: Path) -> No
             results = run(bench, [Oracle(world)], tmp_path / name / "data", tmp_path / name / "out", shard=Shard(i, 2))
         (whole,) = run(bench, [Oracle(world)], tmp_path / name / "data", tmp_path / name / "whole")
         assert results[0].summary == whole.summary
+
+
+def test_davis_scores_snapped_masks_under_their_own_name(tmp_path: Path) -> None:
+    world, _ = set_up("davis", tmp_path)
+    bench = benchmark("davis", snap="guided")
+    (result,) = run(bench, [Oracle(world)], tmp_path / "data", tmp_path / "out", keep_going=False)
+    assert result.summary["j_mean"] == 1.0 and 0.3 < result.summary["guided/j_mean"] <= 1.0
+    assert "| guided " in write_report(bench, [result], tmp_path / "out")
+    with pytest.raises(ConfigError, match="choose one of"):
+        run(benchmark("davis", snap="magic"), [Oracle(world)], tmp_path / "data", tmp_path / "out")
 
 
 def test_torchrun_sets_shard_and_device(monkeypatch: pytest.MonkeyPatch) -> None:

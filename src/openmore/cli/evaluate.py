@@ -132,6 +132,9 @@ def davis(
     data: Annotated[Path, typer.Option(help="Root of DAVIS 2016 or 2017, see docs/data.md.")],
     year: Annotated[str, typer.Option(help="Whose lists: 2016 (20 sequences in val) or 2017 (30).")] = "2016",
     split: Annotated[str, typer.Option(help="train, val, trainval, or all: every annotated folder.")] = "val",
+    snap: Annotated[
+        str, typer.Option(help="Also score masks after guided, grabcut or sam2-tiny ... sam2-large.")
+    ] = "none",
     weights: Weights = "small",
     mode: Mode = "full",
     out: Out = Path("evaluation"),
@@ -142,12 +145,14 @@ def davis(
     shard: Shard = None,
     ray: Ray = 0,
 ) -> None:
-    """DAVIS motion masks: J and F, calibration beside them."""
+    """DAVIS motion masks: J and F, calibration beside them; raw, and refined on the pictures with --snap."""
     from openmore.evaluation.protocols.davis import DavisMasks
 
     method = network(weights, mode, "none", device, dtype, long_side)
     folder = out / ("davis" if (year, split) == ("2016", "val") else f"davis-{year}-{split}")
-    run_and_report(DavisMasks(year=year, split=split), [method], data, folder, keep_going, shard, ray, device)
+    run_and_report(
+        DavisMasks(year=year, split=split, snap=snap), [method], data, folder, keep_going, shard, ray, device
+    )
 
 
 @verbs.command()
