@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -196,6 +197,22 @@ def test_empty_annotations(tmp_path: Path) -> None:
     (tmp_path / "scene/split_info.json").write_text(json.dumps({"split": [[0, 1]]}))
     with pytest.raises(DataError, match="0 cameras for 2 frames"):
         open_dataset("omniworld", tmp_path).frame_ids("scene/split_0")
+
+
+def test_co3d_annotations_that_are_empty_or_of_another_layout(tmp_path: Path) -> None:
+    static.co3d(tmp_path, make_world(frames=2))
+    path = tmp_path / "apple/frame_annotations.jgz"
+    entries = json.loads(gzip.decompress(path.read_bytes()))
+    path.write_bytes(gzip.compress(b"[]"))
+    with pytest.raises(DataError, match=r"frame_annotations\.jgz has no usable frame of sequence 110_13051_23361"):
+        open_dataset("co3d", tmp_path).frame_ids("apple/110_13051_23361")
+    entries[1]["image"]["path"] = "apple/110_13051_23361/rgb/frame000002.jpg"
+    path.write_bytes(gzip.compress(json.dumps(entries).encode()))
+    with pytest.raises(DataError, match="a picture is called"):
+        open_dataset("co3d", tmp_path).frame_ids("apple/110_13051_23361")
+    path.write_bytes(gzip.compress(json.dumps(entries).encode())[:-20])
+    with pytest.raises(DataError, match="download it again"):
+        open_dataset("co3d", tmp_path).frame_ids("apple/110_13051_23361")
 
 
 def test_packed_varints() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from openmore.cli.main import main
-from tests.datasets.miniatures import dynamic, native
+from tests.datasets.miniatures import dynamic, native, static
 from tests.datasets.miniatures.world import make_world
 
 
@@ -65,6 +66,42 @@ def test_clips_beside_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert table.count("| tum_clip") == 5
 
 
+FREIBURG = np.array([[535.4, 0, 320.1], [0, 539.2, 247.6], [0, 0, 1]])
+BONN = np.array([[542.8, 0, 315.6], [0, 542.6, 237.8], [0, 0, 1]])
+SUITES = {
+    "tum-pose": lambda root: native.tum(root, make_world((480, 640), 6, FREIBURG)),
+    "tum-depth": lambda root: native.tum(root, make_world((480, 640), 4, FREIBURG)),
+    "bonn-pose": lambda root: native.bonn(root, make_world(frames=33, K=BONN)),
+    "bonn-depth": lambda root: native.bonn(root, make_world(frames=33, K=BONN)),
+    "scannet-pose": lambda root: static.scannet(root, make_world(frames=6)),
+    "sintel-depth-14": lambda root: dynamic.sintel(root, make_world(frames=2)),
+    "kitti-depth": lambda root: static.kitti_depth(root, make_world(frames=2)),
+    "co3d": lambda root: static.co3d_benchmark(root, make_world((24, 32), frames=50)),
+    "davis": lambda root: static.davis(root, make_world(frames=2)),
+}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_runs_from_the_command_line(suite: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SUITES[suite](tmp_path / "data")
+    common = ("--weights", "untrained:tiny", "--dtype", "fp32", "--long-side", 56, "--out", tmp_path / "out")
+    assert run(suite, "--data", tmp_path / "data", *common) == 0
+    out = capsys.readouterr().out
+    assert "**untrained:tiny full" in out and "this run" in out
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {"table.md", "row.tex"} < {p.name for p in folder.iterdir()}
+    assert json.loads((folder / "untrained-tiny-full/results.json").read_text())["summary"]
+
+
+def test_synthetic_rendered_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("--weights", "untrained:tiny", "--dtype", "fp32", "--out", tmp_path / "out")
+    assert run("synthetic", *common, "--count", 1, "--frames", 2) == 0
+    native.posed_folder(tmp_path / "written", make_world((60, 80), frames=3))
+    assert run("synthetic", *common, "--data", tmp_path / "written") == 0
+    assert "tum_clip" in (tmp_path / "out/synthetic/table.md").read_text()
+    assert run("clips", *common, "--data", tmp_path / "written", "--no-baselines") == 0
+
+
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for args, expected in (
         (("sintel-pose", "--data", tmp_path / "none", "--weights", "untrained:tiny"), "is not a folder"),
@@ -73,6 +110,8 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (("clips", tmp_path, "--weights", "none", "--no-baselines"), "nothing to evaluate"),
         (("clips", tmp_path, "--weights", "none"), "has no clip folders"),
         (("davis", "--data", tmp_path, "--weights", "untrained:tiny", "--shard", "3"), "not of the form i/n"),
+        (("davis", "--data", tmp_path, "--shard", "0/2", "--ray", "2"), "leave --shard out"),
+        (("clips",), "no folder was given"),
         (("compare", tmp_path, tmp_path), "cannot be read as a result"),
     ):
         assert run(*args) in (2, 3)

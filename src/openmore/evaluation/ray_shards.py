@@ -41,6 +41,7 @@ def run_on_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
+        from ray.exceptions import RayError
     except ImportError as error:
         raise MissingExtra("ray", "scale", "sharding an evaluation") from error
     if not ray.is_initialized():
@@ -51,7 +52,7 @@ def run_on_ray(
     for index, shard in enumerate(waiting):
         try:
             ray.get(shard)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             reason = getattr(error, "cause", None) or error
             line = (str(reason).strip().splitlines() or [type(reason).__name__])[-1]
             raise DataError(f"shard {index} of {count} failed: {line}") from error

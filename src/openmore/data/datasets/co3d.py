@@ -6,6 +6,8 @@ Choices
 - Intrinsics are taken as isotropic NDC whatever the file calls them, as every user of Co3Dv2 does.
 - Objects do not move: motion is 0 everywhere. The object mask is foreground and becomes `instances`.
 - Sequences below a viewpoint quality of 0.5 are left out (`min_quality`).
+- A category's annotations (hundreds of megabytes of JSON) are parsed once and kept as arrays, under 300 bytes per
+  frame: clips come from all categories in turn. File names follow from the picture's number; others are refused.
 - `Co3DBenchmark` reads `<category>_test.jgz` (PoseDiffusion/VGGT): cameras only. Its pictures are cropped about their
   middle to a height of at most their width, as VGGT's preprocessing leaves them (`crop`).
 """
@@ -13,7 +15,7 @@ Choices
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from openmore.data.datasets import axes, decode
 from openmore.data.datasets.base import FrameDataset, Index, Pixels, invalid_cameras
-from openmore.data.datasets.implicitron import ISOTROPIC, intrinsics_of, world_from_cam_of
+from openmore.data.datasets.implicitron import ISOTROPIC, intrinsics_of
 from openmore.data.sample import Sample
 from openmore.errors import DataError
 
@@ -39,7 +41,7 @@ class Co3D(FrameDataset):
     ):
         super().__init__(root, threads=threads)
         self.categories, self.min_quality = categories, min_quality
-        self._frames: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self._frames: dict[str, dict[str, Annotations]] = {}  # category -> sequence
 
     def names(self) -> list[str]:
         found = [f"{category}/{name}" for category in self._categories() for name in self._usable(category)]
@@ -60,46 +62,76 @@ class Co3D(FrameDataset):
         good = {e["sequence_name"] for e in entries if (e.get("viewpoint_quality_score") or 0) > self.min_quality}
         return [n for n in decode.subfolders(self.root / category) if n in good]
 
-    def entries(self, sequence: str) -> list[dict[str, Any]]:
-        """Annotations of one sequence by frame number."""
+    def annotations(self, sequence: str) -> Annotations:
+        """Of one sequence, by frame number. Raises DataError when there are none."""
         category, _, name = sequence.partition("/")
         if category not in self._frames:
-            found: dict[str, list[dict[str, Any]]] = {}
+            by_name: dict[str, list[dict[str, Any]]] = {}
+            usable = set(self._usable(category))
             for entry in decode.read_json(self.root / category / "frame_annotations.jgz"):
-                found.setdefault(entry["sequence_name"], []).append(entry)
-            self._frames = {category: found}  # one category at a time: the files are large
-        entries = self._frames[category].get(name)
-        if not entries:
-            raise DataError(f"{self.root}/{category}: no annotation of sequence {name}")
-        return sorted(entries, key=lambda entry: int(entry["frame_number"]))
+                if entry["sequence_name"] in usable:
+                    by_name.setdefault(entry["sequence_name"], []).append(entry)
+            self._frames[category] = {n: compact(entries, f"{category}/{n}") for n, entries in by_name.items()}
+        if name not in self._frames[category]:
+            raise DataError(f"{self.root}/{category}/frame_annotations.jgz has no usable frame of sequence {name}")
+        return self._frames[category][name]
 
     def read_index(self, sequence: str) -> Index:
-        entries = self.entries(sequence)
-        K = [
-            intrinsics_of(
-                e["viewpoint"]["focal_length"],
-                e["viewpoint"]["principal_point"],
-                ISOTROPIC,
-                tuple(e["image"]["size"]),
-            )
-            for e in entries
-        ]
-        ids = [int(e["frame_number"]) for e in entries]
-        world_from_cam = np.stack([world_from_cam_of(e["viewpoint"]) for e in entries])
-        files = [self.root / e["image"]["path"] for e in entries]
-        index = Index(ids, np.array(ids) / FPS, world_from_cam, np.stack(K), files)
-        return index.without(invalid_cameras(world_from_cam), "invalid camera")
+        known = self.annotations(sequence)
+        ids = known.numbers.tolist()
+        files = [self.root / sequence / f"images/frame{n:06d}.jpg" for n in known.files.tolist()]
+        cameras = axes.from_pytorch3d(known.R, known.T)
+        index = Index(ids, known.numbers / FPS, cameras, known.K, files)
+        return index.without(invalid_cameras(cameras), "invalid camera")
 
     def read_pixels(self, sequence: str, index: Index, i: int) -> Pixels:
-        number = index.ids[i]
-        entry = next(e for e in self.entries(sequence) if int(e["frame_number"]) == number)
-        depth = decode.read_float16_bits(self.root / entry["depth"]["path"])
-        depth *= float(entry["depth"].get("scale_adjustment", 1.0))
-        if entry["depth"].get("mask_path"):
-            depth[decode.read_labels(self.root / entry["depth"]["mask_path"]) <= 128] = 0
-        mask = (entry.get("mask") or {}).get("path")
-        instances = (decode.read_labels(self.root / mask) > 127).astype(np.int32) if mask else None
+        known, folder, stem = self.annotations(sequence), self.root / sequence, index.files[i].stem
+        row = int(np.searchsorted(known.numbers, index.ids[i]))
+        depth = decode.read_float16_bits(folder / f"depths/{stem}.jpg.geometric.png") * known.scale[row]
+        if known.has_depth_mask:
+            depth[decode.read_labels(folder / f"depth_masks/{stem}.png") <= 128] = 0
+        mask = folder / f"masks/{stem}.png"
+        instances = (decode.read_labels(mask) > 127).astype(np.int32) if known.has_mask else None
         return Pixels(decode.read_rgb(index.files[i]), depth, np.zeros(depth.shape, np.uint8), instances)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What the annotation file says about the frames of one sequence, in order of their numbers."""
+
+    numbers: np.ndarray  # [N] int64, frame_number
+    files: np.ndarray  # [N] int64, the number in the picture's name, which may be another
+    R: np.ndarray  # [N, 3, 3] PyTorch3D
+    T: np.ndarray  # [N, 3] PyTorch3D
+    K: np.ndarray  # [N, 3, 3] pixels
+    scale: np.ndarray  # [N] of depth
+    has_depth_mask: bool
+    has_mask: bool
+
+
+def compact(entries: list[dict[str, Any]], sequence: str) -> Annotations:
+    """Arrays from annotation entries of `category/sequence`. Raises DataError when its files have other names."""
+    entries = sorted(entries, key=lambda entry: int(entry["frame_number"]))
+    files = [decode.number_in(Path(e["image"]["path"]).stem) for e in entries]
+    expected = [f"{sequence}/images/frame{n:06d}.jpg" for n in files]
+    for entry, path in zip(entries, expected):
+        if entry["image"]["path"] != path:
+            raise DataError(f"{sequence}: a picture is called {entry['image']['path']}, expected {path}: not Co3Dv2?")
+    views = [e["viewpoint"] for e in entries]
+    K = [
+        intrinsics_of(v["focal_length"], v["principal_point"], ISOTROPIC, tuple(e["image"]["size"]))
+        for v, e in zip(views, entries)
+    ]
+    return Annotations(
+        np.array([int(e["frame_number"]) for e in entries], dtype=np.int64),
+        np.array(files, dtype=np.int64),
+        np.array([v["R"] for v in views], dtype=np.float64),
+        np.array([v["T"] for v in views], dtype=np.float64),
+        np.stack(K),
+        np.array([e["depth"].get("scale_adjustment", 1.0) for e in entries], dtype=np.float32),
+        all(e["depth"].get("mask_path") for e in entries),
+        all((e.get("mask") or {}).get("path") for e in entries),
+    )
 
 
 class Co3DBenchmark(FrameDataset):
