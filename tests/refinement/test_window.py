@@ -1,4 +1,4 @@
-"""The sliding window of a stream: accurate, final when returned, of constant size, and calm when nothing can be seen."""
+"""The sliding window of a stream: accurate, final when returned, of constant size, calm when nothing can be seen."""
 
 from __future__ import annotations
 

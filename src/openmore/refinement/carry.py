@@ -69,7 +69,7 @@ class Carrier:
         ok = flow.confidence[at[:, 1], at[:, 0]] > SURE
         end = start + flow.flow[:, at[:, 1], at[:, 0]].T
         keep = np.flatnonzero(ok)
-        keep = keep[alike(*self._pictures, start[keep], end[keep]) > ALIKE]
+        keep = keep[alike(self._pictures[0], self._pictures[1], start[keep], end[keep]) > ALIKE]
         index = np.stack((rows[keep], len(b) + np.arange(len(keep))), 1)
         return Carried(a.with_points(corners), b.with_points(end[keep]), index)
 

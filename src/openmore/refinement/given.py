@@ -49,8 +49,7 @@ def _differs(focal: float, given: float) -> bool:
 
 
 def _far_better(other: ShotSolution, solution: ShotSolution) -> bool:
-    explained = [s.fit.inlier_share * s.fit.observations for s in (other, solution)]
-    return explained[0] >= 0.95 * explained[1] and other.fit.median_px < FAR_BETTER * solution.fit.median_px
+    return other.fit.support > solution.fit.support and other.fit.median_px < FAR_BETTER * solution.fit.median_px
 
 
 def _better_focal(solution: ShotSolution) -> float | None:

@@ -21,7 +21,7 @@ from openmore.refinement.focal import intrinsics
 from openmore.refinement.solver import Settings, solve
 from openmore.refinement.tracks import renumber
 from openmore.refinement.triangulate import fits, ray_angles, triangulate
-from openmore.refinement.twoview import Pair, relative_motion
+from openmore.refinement.twoview import Pair, RelativeMotion, relative_motion
 
 MIN_ANGLE = 1.0  # degrees, while growing
 FAR_ANGLE = 0.2  # degrees, at the end
@@ -65,9 +65,9 @@ class Mapper:
         self._frame_starts = np.searchsorted(obs.frame[self._by_frame], np.arange(frames + 1))
         self._point_starts = np.searchsorted(obs.point, np.arange(points + 1))
 
-    def grow(self, pairs: Sequence[Pair], keypoints: Sequence[Keypoints]) -> bool:
-        """Map as many frames as hang together. False when no pair can begin."""
-        first = self._seed(pairs, keypoints)
+    def grow(self, pairs: Sequence[Pair], keypoints: Sequence[Keypoints], rank: int = 0) -> bool:
+        """Map as many frames as hang together, from the pair of that `rank` on. False when no such pair can begin."""
+        first = self._seed(pairs, keypoints, rank)
         if first is None:
             return False
         adjusted = 2
@@ -127,17 +127,18 @@ class Mapper:
         length = ends - starts
         return np.repeat(starts - np.cumsum(length) + length, length) + np.arange(length.sum())
 
-    def _seed(self, pairs: Sequence[Pair], keypoints: Sequence[Keypoints]) -> int | None:
-        """Begin with the pair that holds most structure; returns the frame that stays at the origin."""
+    def _seed(self, pairs: Sequence[Pair], keypoints: Sequence[Keypoints], rank: int) -> int | None:
+        """Begin with the pair that holds most structure, or a later one; returns the frame that stays."""
         K = intrinsics(self.state.focal, self.state.aspect, self.state.center)
-        best, begin = None, None
+        found: list[tuple[RelativeMotion, Pair]] = []
         for pair in sorted(pairs, key=lambda p: -len(p.index) * (1.05 - p.plane_share))[:SEEDS]:
             uv_a, uv_b = keypoints[pair.a].uv[pair.index[:, 0]], keypoints[pair.b].uv[pair.index[:, 1]]
             motion = relative_motion(uv_a, uv_b, K)
-            if motion is not None and (best is None or motion.parallax > best.parallax):
-                best, begin = motion, pair
-        if best is None or begin is None:
+            if motion is not None:
+                found.append((motion, pair))
+        if len(found) <= rank:
             return None
+        best, begin = sorted(found, key=lambda f: -f[0].parallax)[rank]
         self._set_camera(begin.b, best.b_from_a[:3, :3], best.b_from_a[:3, 3])
         self.known[[begin.a, begin.b]] = True
         self._place(self.rows_of([begin.b]))

@@ -175,7 +175,7 @@ class _Job:
             if doubt:
                 self.report.warn(doubt)
         describe_shot(self.report, shot, solution, before)
-        if solution is not None and _better(solution, before, len(own)):
+        if solution is not None and _better(solution, before):
             self._accept(shot, solution)
             self.report.starts.append(started_from(solution))
         else:
@@ -217,14 +217,9 @@ class _Job:
         self.report.camera_motion = solution.kind
 
 
-def _better(solution: ShotSolution, before: Fit, observations: int) -> bool:
-    """Whether the solution explains more of the shot's tracks than the network's cameras do."""
-    if solution.kind == "still":
-        return True
-    explained = solution.fit.inlier_share * solution.fit.observations / max(observations, 1)
-    if explained < before.inlier_share - 0.02:
-        return False
-    return explained > before.inlier_share + 0.02 or solution.fit.median_px <= before.median_px
+def _better(solution: ShotSolution, before: Fit) -> bool:
+    """Whether the tracks support the solution at least as well as the network's cameras."""
+    return solution.kind == "still" or solution.fit.support >= before.support
 
 
 class _Clock:

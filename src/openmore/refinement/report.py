@@ -22,6 +22,7 @@ class Fit:
     median_px: float  # reprojection error at the working size; NaN when nothing could be measured
     inlier_share: float  # observations in front of the camera and within 3 pixels
     observations: int
+    support: float = 0.0  # sum over observations of 1 / (1 + error^2 / pixel^2): what solutions are compared by
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from openmore.refinement.bundle import Observations, State, residuals
-from openmore.refinement.camera_motion import CameraMotion, is_still, is_turn, may_turn
+from openmore.refinement.camera_motion import CameraMotion, is_flat, is_still, is_turn, may_turn
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import focal_from_pairs, focal_from_rotations, intrinsics
 from openmore.refinement.mapper import FocalModel, Mapper
@@ -28,6 +28,8 @@ from openmore.refinement.twoview import Pair
 INLIER_PX = 3.0
 FOCAL_SIGMA = 0.3  # of the log focal length the network gives
 TRUST_NETWORK = 0.5  # inlier share above which the network's cameras are worth starting from
+TRUST = 0.5  # the same of a solution, below which the camera may as well have only turned
+STARTS = 4  # pairs of frames a flat shot is solved from: a plane seen twice allows two motions
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,11 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     K = shot.K if shot.known_K else estimate_intrinsics(shot)
     if is_turn(shot.pairs, shot.keypoints, K):
         return _turning(shot, K)
-    return _moving(shot, K)
+    moving = _moving(shot, K)
+    if moving is not None and moving.fit.inlier_share * moving.fit.observations >= TRUST * len(shot.obs):
+        return moving
+    # What the pairs of frames could not tell apart, the whole shot may: blur and noise look like parallax.
+    return max((s for s in (moving, _turning(shot, K)) if s is not None), key=lambda s: s.fit.support)
 
 
 def started_from(solution: ShotSolution) -> Start:
@@ -81,8 +87,10 @@ def judge(state: State, obs: Observations) -> Fit:
     if not len(obs):
         return Fit(float("nan"), 0.0, 0)
     trial = replace(state, points=best_points(state, obs))
-    error = np.linalg.norm(residuals(trial, obs)[0], axis=1)
-    return Fit(float(np.median(error)), float(fits(trial, obs, INLIER_PX).mean()), len(obs))
+    residual, inverse_depth = residuals(trial, obs)
+    squared = np.square(residual).sum(1)
+    support = float((1 / (1 + squared))[inverse_depth > 0].sum())
+    return Fit(float(np.sqrt(np.median(squared))), float(fits(trial, obs, INLIER_PX).mean()), len(obs), support)
 
 
 def state_of(world_from_cam: np.ndarray, K: np.ndarray) -> State:
@@ -136,16 +144,17 @@ def _turning(shot: ShotInput, K: np.ndarray) -> ShotSolution:
 def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
     focal = FocalModel(not shot.known_K, None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA))
     answers = []
-    mapper = Mapper(shot.obs, len(shot.network), K, focal)
-    if mapper.grow(shot.pairs, shot.keypoints):
-        answers.append(_finish(mapper, shot, from_network=False))
+    for rank in range(STARTS if is_flat(shot.pairs) else 1):
+        mapper = Mapper(shot.obs, len(shot.network), K, focal)
+        if mapper.grow(shot.pairs, shot.keypoints, rank):
+            answers.append(_finish(mapper, shot, from_network=False))
     start = judge(state_of(shot.network, shot.K), shot.obs)
     if start.inlier_share >= TRUST_NETWORK:
         mapper = Mapper(shot.obs, len(shot.network), shot.K, focal)
         mapper.start_from(shot.network, shot.frames)
         answers.append(_finish(mapper, shot, from_network=True))
-    # Frames left out of a map fit nothing: the share is taken over all observations of the shot.
-    return max(answers, key=lambda s: s.fit.inlier_share * s.fit.observations, default=None)
+    # A sum and no mean: frames left out of a map support nothing.
+    return max(answers, key=lambda s: s.fit.support, default=None)
 
 
 def _finish(mapper: Mapper, shot: ShotInput, from_network: bool) -> ShotSolution:

@@ -1,4 +1,4 @@
-"""Geometry for a stream: each frame's camera is solved against a sliding window of keyframes and is final when returned.
+"""Geometry for a stream: each camera is solved against a sliding window of keyframes and is final when returned.
 
 Choices
 - A keyframe is a frame whose matches have moved by `STEP` of the picture since the last one. `KEYFRAMES` are kept and
