@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from openmore.cli.main import app
+from openmore.cli.main import app, main
 from openmore.errors import InputError, OpenMoReError
 from tests.masks.conftest import moving_square
 
@@ -93,3 +94,57 @@ def test_only_masks_are_ever_overwritten(folder: Path, tmp_path: Path) -> None:
     run(folder, "-o", tmp_path / "out", "--overwrite", *FAST)
     with pytest.raises(InputError, match="something else"):
         run(folder, "-o", folder, "--overwrite", *FAST)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["{folder}", "--max-frames", "1"], 2, "has 1 frame: motion needs at least 2"),
+        (["{folder}", "--ego", "geometry"], 2, "has no depth and cameras: reconstruct it first, or use --ego picture"),
+        (["{folder}", "--dataset", "posed_folder"], 2, "has no clip folders with rgb/ inside"),
+        (["--from-reconstruction", "{folder}"], 2, "is no scene folder"),
+        (["{folder}", "--dataset", "posed_folder", "--weights", "small"], 2, "leave --weights out"),
+        (["{folder}", "--flow", "raft"], 2, "flow backend 'raft' is unknown"),
+        (["{folder}", "--flow", "sea-raft-s:none.safetensors"], 3, "SEA-RAFT weights none.safetensors do not exist"),
+        (["{folder}", "--segments", "felzenszwalb"], 4, "pip install 'openmore[masks]'"),
+        (["{folder}", "--segments", "sam2-tiny"], 4, "pip install 'openmore[masks]'"),
+    ],
+)
+def test_exit_codes(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    given = [arg.format(folder=folder) for arg in args]
+    with pytest.raises(SystemExit) as end:
+        main(["masks", *given, "-o", str(tmp_path / "out"), *([] if "--segments" in args else FAST)])
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("openmore:")]
+    assert end.value.code == code and len(error) == 1 and words in error[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_two_sizes_are_refused(folder: Path, tmp_path: Path) -> None:
+    for number, size in enumerate(((64, 48), (64, 50))):
+        Image.new("RGB", size).save(tmp_path / f"{number}.png")
+    with pytest.raises(InputError, match="differ in size"):
+        run(tmp_path, "-o", tmp_path / "out", *FAST)
+
+
+def test_scenes_are_sampled_and_know_no_rate(tmp_path: Path) -> None:
+    from openmore.masks.clip import Geometry, MaskClip, to_reconstruction
+
+    clip, truth = moving_square()
+    K = np.tile(np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]]), (5, 1, 1))
+    posed = MaskClip(
+        clip.images, "s", Geometry(np.full(truth.shape, 4, np.float32), K, np.tile(np.eye(4), (5, 1, 1)), "made up")
+    )
+    to_reconstruction(posed, [t.astype(np.uint8) for t in truth]).save(tmp_path / "scene")
+    assert "3 frames" in run(tmp_path / "scene", "-o", tmp_path / "out", "--stride", "2", *FAST)
+    with pytest.raises(InputError, match="fps applies to plain videos"):
+        run(tmp_path / "scene", "-o", tmp_path / "b", "--fps", "5", *FAST)
