@@ -105,7 +105,7 @@ def grabcut(labels: np.ndarray, image: np.ndarray, seen: np.ndarray | None = Non
     out = np.zeros(labels.shape, bool)
     for piece, window in pieces(labels == MOVING, margin=3 * width):
         part, bgr = piece[window], np.ascontiguousarray(image[window][..., ::-1])
-        # Colours were compared over a small window, so witnesses reach over the mover's edge: that far they teach ground.
+        # Colours are compared over a small window, so witnesses reach over the mover's edge and would teach ground.
         witnesses = None if seen is None else _grown(part & seen[window], -round(labels.shape[1] / 518))
         if witnesses is not None and witnesses.sum() >= max(_SEEDED * part.sum(), _SMALLEST):
             out[window] |= _cut_by_witnesses(bgr, part, witnesses, width)
