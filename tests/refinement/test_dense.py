@@ -1,0 +1,189 @@
+"""Dense depth and motion under known cameras: exact flow gives exact depth, movers are found, nothing is made up."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from openmore.flow import get_flow
+from openmore.refinement.bundle import exp_so3
+from openmore.refinement.dense import DenseFrame, DenseWalk
+from openmore.refinement.dense_depth import complete, confidence_of
+from openmore.refinement.densify import shots_of
+from openmore.refinement.report import RefinementReport
+from openmore.refinement.smoothing import Edges, edges_of, fill, smooth
+from openmore.refinement.triangulated import Sight, sight, triangulate
+from tests.refinement.world import ROOM, SHAPE, Card, K, depth_of, film, picture, walk
+
+MOVER = Card((-0.6, 0.5, 2.6), (0.7, 0.7), 9, velocity=(0.0, -0.12, 0.0))
+FRAMES = 6
+GRID = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float32)
+
+
+def exact_sight(cameras: np.ndarray, a: int, b: int, depth: np.ndarray) -> Sight:
+    """What perfect flow of a static scene would tell of frame b."""
+    b_from_a = np.linalg.inv(cameras[b]) @ cameras[a]
+    rays = np.stack((GRID[1], GRID[0], np.ones(SHAPE)), -1) @ np.linalg.inv(K).T
+    there = (depth[..., None] * rays) @ b_from_a[:3, :3].T + b_from_a[:3, 3]
+    seen = ((there / there[..., 2:]) @ K.T)[..., :2].transpose(2, 0, 1)
+    return sight(K, K, b_from_a, GRID[1], GRID[0], seen, np.where(depth > 0, 1.0, 0.0))
+
+
+@lru_cache(maxsize=4)
+def walked(*movers: Card) -> tuple[DenseFrame, ...]:
+    cameras = walk(FRAMES)
+    images = film((*ROOM, *movers), cameras)
+    return tuple(run(images, cameras))
+
+
+def run(images: list[np.ndarray], cameras: np.ndarray, shot: np.ndarray | None = None) -> list[DenseFrame]:
+    count = len(images)
+    shot = np.zeros(count, int) if shot is None else shot
+    flat = np.full((90, 120), 5.0, np.float32)
+    Ks = np.tile(K, (count, 1, 1))
+    return list(DenseWalk(lambda s: images[s], Ks, cameras, shot, lambda s: flat, get_flow("dis")))
+
+
+def small(values: np.ndarray) -> np.ndarray:
+    """At the resolution of the walk's answers."""
+    return values[::2, ::2]
+
+
+def test_exact_flow_gives_exact_depth() -> None:
+    cameras = walk(4)
+    depth = depth_of(ROOM, cameras[1])
+    found = triangulate([exact_sight(cameras, 1, b, depth) for b in (0, 2, 3)], SHAPE)
+    assert np.max(np.abs(found.inverse * depth - 1)) < 0.001
+    assert np.nanmax(found.residual) < 0.01
+
+
+def test_one_liar_among_the_frames_is_overruled() -> None:
+    cameras = walk(5)
+    depth = depth_of(ROOM, cameras[1])
+    sights = [exact_sight(cameras, 1, b, depth) for b in (0, 2, 3, 4)]
+    sights[0] = Sight(sights[0].A, sights[0].B, sights[0].seen + 15, sights[0].variance)
+    assert np.median(np.abs(triangulate(sights, SHAPE).inverse * depth - 1)) < 0.01
+
+
+def test_what_nobody_sees_has_no_information() -> None:
+    found = triangulate([], SHAPE)
+    assert not found.information.any() and np.isnan(found.residual).all()
+    assert complete(found, edges_of(np.zeros((*SHAPE, 3), np.uint8))) is None
+
+
+def test_a_turn_on_the_spot_has_no_parallax() -> None:
+    cameras = walk(3)
+    cameras[:, :3, 3] = 0
+    depth = depth_of(ROOM, cameras[1])
+    found = triangulate([exact_sight(cameras, 1, b, depth) for b in (0, 2)], SHAPE)
+    assert complete(found, edges_of(picture(ROOM, cameras[1]))) is None
+
+
+def test_holes_are_filled_within_edges() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, 30:] = 200
+    truth = np.where(image[..., 0] > 0, 0.5, 0.1).astype(np.float32)
+    known = np.random.default_rng(0).random(truth.shape) < 0.05
+    prior = np.full_like(truth, 0.3)
+    out = fill(truth, np.where(known, 100.0, 0.0).astype(np.float32), edges_of(image), prior)
+    assert np.median(np.abs(out / truth - 1)) < 0.05
+    assert np.abs(out[:, 27:33] / truth[:, 27:33] - 1).max() < 0.3
+
+
+def test_smoothing_keeps_constants_and_equals_the_dense_solution_on_a_line() -> None:
+    rng = np.random.default_rng(1)
+    edges = Edges(rng.random((1, 11)).astype(np.float32), np.zeros((0, 12), np.float32))
+    assert np.allclose(smooth(np.ones((1, 1, 12), np.float32), edges, 50.0), 1, atol=1e-4)
+    values, expected = rng.random((1, 1, 12)).astype(np.float32), None
+    laplacian = np.zeros((12, 12))
+    for i, g in enumerate(edges.across[0]):
+        laplacian[[i, i + 1], [i, i + 1]] += g
+        laplacian[[i, i + 1], [i + 1, i]] -= g
+    expected = values[0, 0].astype(float)
+    for n in range(3):
+        expected = np.linalg.solve(np.eye(12) + 1.5 * 50 * 4 ** (2 - n) / 63 * laplacian, expected)
+    assert np.allclose(smooth(values, edges, 50.0)[0, 0], expected, atol=1e-4)
+
+
+def test_depth_of_a_walk_is_measured() -> None:
+    cameras = walk(FRAMES)
+    for s, frame in enumerate(walked()):
+        assert frame.depth is not None and frame.confidence is not None
+        truth = small(depth_of(ROOM, cameras[s]))
+        assert np.mean(np.abs(frame.depth / truth - 1)) < 0.08
+        assert frame.triangulated > 0.5 and frame.confidence.min() >= 1
+
+
+def test_confidence_is_larger_where_depth_is_better() -> None:
+    cameras = walk(FRAMES)
+    frame = walked()[2]
+    assert frame.depth is not None and frame.confidence is not None
+    error = np.abs(frame.depth / small(depth_of(ROOM, cameras[2])) - 1)
+    sure = frame.confidence >= np.median(frame.confidence)
+    assert error[sure].mean() < error[~sure].mean()
+
+
+def test_nothing_moves_in_a_static_room() -> None:
+    shares = [(frame.motion > 0.5).mean() for frame in walked() if frame.motion is not None]
+    assert len(shares) == FRAMES and np.mean(shares) < 0.02
+
+
+def test_a_mover_is_found() -> None:
+    cameras = walk(FRAMES)
+    for s in (1, 2, 3):
+        motion = walked(MOVER)[s].motion
+        assert motion is not None
+        truth = small(depth_of((MOVER,), cameras[s], s) > 0)
+        found = motion > 0.5
+        assert (found & truth).sum() / (found | truth).sum() > 0.5
+
+
+def test_a_fixed_camera_keeps_the_predicted_depth_and_shows_the_mover() -> None:
+    cameras = np.tile(np.eye(4), (FRAMES, 1, 1))
+    frames = run(film((*ROOM, MOVER), cameras), cameras)
+    assert all(frame.depth is None and frame.triangulated == 0 for frame in frames)
+    motion = frames[2].motion
+    assert motion is not None
+    truth = small(depth_of((MOVER,), cameras[2], 2) > 0)
+    found = motion > 0.5
+    assert (found & truth).sum() / (found | truth).sum() > 0.5
+    assert (found & ~truth).mean() < 0.02
+
+
+def test_a_turning_camera_keeps_the_predicted_depth() -> None:
+    cameras = np.tile(np.eye(4), (4, 1, 1))
+    cameras[:, :3, :3] = exp_so3(np.stack([(0, 0.03 * s, 0) for s in range(4)]))
+    frames = run(film(ROOM, cameras), cameras)
+    assert all(frame.depth is None for frame in frames)
+    assert all(frame.motion is not None and (frame.motion > 0.5).mean() < 0.02 for frame in frames)
+
+
+@pytest.mark.parametrize("kind", ["one frame", "blank", "unsolved"])
+def test_nothing_is_made_up(kind: str) -> None:
+    count = 1 if kind == "one frame" else 3
+    images = [np.full((*SHAPE, 3), 90, np.uint8)] * count if kind == "blank" else film(ROOM, walk(count))
+    frames = run(images, walk(count), np.full(count, -1 if kind == "unsolved" else 0))
+    assert all(frame.depth is None for frame in frames)
+    if kind != "blank":
+        assert all(frame.motion is None for frame in frames)
+    else:
+        assert all(frame.motion is None or (frame.motion > 0.5).mean() == 0 for frame in frames)
+
+
+def test_frames_of_unsolved_cameras_have_no_shot() -> None:
+    report = RefinementReport(SHAPE, shots=[(0, 1), (2, 4)])
+    report.sources = ["geometry", "geometry", "network", "still", "geometry"]
+    assert shots_of(report).tolist() == [0, 0, -1, 1, 1]
+
+
+def test_confidence_of_a_guess_is_about_one() -> None:
+    cameras = walk(4)
+    depth = depth_of(ROOM, cameras[1])
+    depth[:, SHAPE[1] // 2 :] = 0  # nobody sees the right half
+    found = triangulate([exact_sight(cameras, 1, b, depth) for b in (0, 2, 3)], SHAPE)
+    dense = complete(found, edges_of(picture(ROOM, cameras[1])))
+    assert dense is not None
+    confidence = confidence_of(dense)
+    assert confidence[:, -20:].mean() < 3 < confidence[:, :60].mean()
