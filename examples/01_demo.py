@@ -23,7 +23,7 @@ from openmore.evaluation.trajectory import trajectory_errors
 from openmore.io.video import write_video
 from openmore.types import Reconstruction
 
-SEED, FRAMES, SHAPE = 12, 8, (168, 224)
+SEED, FRAMES, SHAPE = 15, 8, (168, 224)  # a turning, shifting camera and something that moves
 
 
 def main(folder: Path) -> None:
