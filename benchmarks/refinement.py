@@ -95,6 +95,7 @@ def main() -> None:
         Network("small"),
         Network("small", refine="geometry"),
         Network("small", refine="geometry", known_K=True),
+        Network("small", "stream-window16", refine="geometry", known_K=True),
     ]
     dataset = PosedFolder(args.clips, fill_missing=True) if args.suite == "clips" else None
     results = run(dataset or SyntheticClips(args.count, args.frames), methods)

@@ -29,7 +29,8 @@ INLIER_PX = 3.0
 FOCAL_SIGMA = 0.3  # of the log focal length the network gives
 TRUST_NETWORK = 0.5  # inlier share above which the network's cameras are worth starting from
 TRUST = 0.5  # the same of a solution, below which the camera may as well have only turned
-STARTS = 4  # pairs of frames a flat shot is solved from: a plane seen twice allows two motions
+STARTS = 4  # pairs of frames a flat shot is solved from: a plane seen twice allows two motions,
+SHORT = 24  # in a shot of at most so many frames; a longer one sorts itself out
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _turning(shot: ShotInput, K: np.ndarray) -> ShotSolution:
 def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
     focal = FocalModel(not shot.known_K, None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA))
     answers = []
-    for rank in range(STARTS if is_flat(shot.pairs) else 1):
+    for rank in range(STARTS if len(shot.frames) <= SHORT and is_flat(shot.pairs) else 1):
         mapper = Mapper(shot.obs, len(shot.network), K, focal)
         if mapper.grow(shot.pairs, shot.keypoints, rank):
             answers.append(_finish(mapper, shot, from_network=False))

@@ -21,7 +21,7 @@ from openmore.io.intrinsics import Intrinsics
 from openmore.refinement import tracks
 from openmore.refinement.apply import working_picture
 from openmore.refinement.bundle import Observations
-from openmore.refinement.camera_motion import is_turn
+from openmore.refinement.camera_motion import longest
 from openmore.refinement.features import Keypoints, detect, match
 from openmore.refinement.focal import focal_from_pairs, intrinsics, matched_rays, square_pixels
 from openmore.refinement.mapper import FocalModel, Mapper
@@ -41,6 +41,7 @@ LEAST_ANGLE = 1.0  # degrees between rays, median over the points, below which t
 FOCAL_VIEWS = 4  # keyframes from which on the focal length is solved for
 FOCAL_SIGMA = 0.05  # of the log focal length, against the running value
 LOST = 3  # frames in a row without a match after which the window begins anew, at the next that is not blank
+NEARLY_ALL, TURN_PX = 0.8, 2.0  # share of matches that a rotation leaves less than so many pixels: no parallax
 FEW_POINTS = 60  # key points below which a frame is blank
 
 Source = Literal["geometry", "turning", "network"]
@@ -161,7 +162,7 @@ class SlidingWindow:
         if self.known is None:
             focal = focal_from_pairs(pairs, self._K, max(shape))
             self._K = intrinsics(focal, self._K[1, 1] / self._K[0, 0], self._K[:2, 2])
-        if is_turn(pairs, keypoints, self._K):
+        if self._only_turns(pairs, keypoints):
             return None
         free = self.known is None and new >= FOCAL_VIEWS
         mapper = Mapper(obs, new + 1, self._K, FocalModel(free, (float(np.log(self._K[0, 0])), 0.3)))
@@ -182,6 +183,13 @@ class SlidingWindow:
         mapper.refresh()
         self._mapped = True
         return self._take(mapper, np.flatnonzero(mapper.known))
+
+    def _only_turns(self, pairs: list[Pair], keypoints: list[Keypoints]) -> bool:
+        """Whether rotations explain nearly all matches of the longest steps: near things must stand out, not most."""
+        assert self._K is not None
+        K, width = self._K, ROTATION_PX / self._K[0, 0]
+        left = [np.quantile(fit_rotation(*matched_rays(p, keypoints, K), width)[1], NEARLY_ALL) for p in longest(pairs)]
+        return not left or float(np.median(left)) * K[0, 0] < TURN_PX
 
     def _take(self, mapper: Mapper, frames: np.ndarray) -> tuple[float, float]:
         """Take over what the mapper found; scale and shift of the newest view's depth."""
