@@ -1,0 +1,117 @@
+"""Put the measured numbers into docs/refinement.md: none on that page is typed by hand.
+
+    python benchmarks/refinement_page.py
+
+The lines between the two markers are replaced by tables of results/refinement_{clips,synthetic,scale}.json.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/refinement.md"
+BEGIN, END = "<!-- numbers: benchmarks/refinement_page.py -->\n", "<!-- end of numbers -->\n"
+SHORT = {
+    "two-view SIFT": "SIFT, given K",
+    "two-view SIFT without K": "SIFT, 55 degree lens",
+    "small full": "network",
+    "small full +geometry": "geometry",
+    "small full +geometry +K": "geometry, given K",
+    "small stream-window16 +geometry +K": "stream, given K",
+}
+
+
+def page(text: str, results: Path = RESULTS) -> str:
+    """The page with its numbers renewed."""
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    blocks = [clips(load(results, "clips")), synthetic(load(results, "synthetic")), scale(load(results, "scale"))]
+    return before + BEGIN + "\n" + "\n\n".join(blocks) + "\n\n" + END + after
+
+
+def load(results: Path, name: str) -> dict[str, Any] | None:
+    """A recorded result, or None."""
+    path = results / f"refinement_{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def missing(name: str, command: str) -> str:
+    return f"{name}: not recorded yet (`python benchmarks/{command}`)."
+
+
+def clips(found: dict[str, Any] | None) -> str:
+    """Per clip: median rotation error per frame and over all pairs, ATE, drift."""
+    if found is None:
+        return missing("Real clips", "refinement.py clips")
+    rows = found["results"]["clips"]
+    lines = [
+        f"Real clips ({source(found)}). Degrees per frame / over any two frames; then ATE as a share of the camera's "
+        "motion, or, for a camera that stands still, drift as a share of the median depth. Smaller is better.",
+        "",
+        "| clip | " + " | ".join(SHORT.values()) + " |",
+        "|---|" + "---|" * len(SHORT),
+    ]
+    for name, row in rows.items():
+        cells = [cell(row["methods"].get(method)) for method in SHORT]
+        lines.append(f"| {name} ({row['frames']}) | " + " | ".join(cells) + " |")
+    cost = {m: [r["methods"][m]["cpu_seconds_per_frame"] for r in rows.values() if m in r["methods"]] for m in SHORT}
+    spent = ", ".join(f"{SHORT[m]} {max(v):.2f}" for m, v in cost.items() if v)
+    return "\n".join([*lines, "", f"Processor seconds per frame, the network included, on the slowest clip: {spent}."])
+
+
+def cell(row: dict[str, float] | None) -> str:
+    """One method on one clip."""
+    if row is None:
+        return "-"
+    text = f"{row['rotation_step_deg']:.2f} / {row['rotation_deg']:.2f}"
+    if "ate_share" in row:
+        return f"{text}; {100 * row['ate_share']:.1f} %"
+    return f"{text}; drift {100 * row['drift']:.1f} %" if "drift" in row else text
+
+
+def synthetic(found: dict[str, Any] | None) -> str:
+    """Medians over the synthetic validation clips."""
+    if found is None:
+        return missing("Synthetic clips", "refinement.py synthetic")
+    results = found["results"]
+    moving = [row["moving_share"] for row in results["clips"].values()]
+    lines = [
+        f"Synthetic clips, {len(moving)} of seeds that training never draws ({source(found)}); moving things cover up "
+        f"to {100 * max(moving):.0f} % of a clip's pixels. Medians over clips, 90th percentile in brackets.",
+        "",
+        "| method | degrees per frame | any two frames | ATE / path length (%) |",
+        "|---|---|---|---|",
+    ]
+    for method, row in results["summary"].items():
+        values = [("rotation_step_deg", 1), ("rotation_deg", 1), ("ate_path", 100)]
+        cells = [f"{k * row[key]:.2f} ({k * row[key + '_90th']:.2f})" for key, k in values]
+        lines.append(f"| {SHORT.get(method, method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def scale(found: dict[str, Any] | None) -> str:
+    """Cost against length."""
+    if found is None:
+        return missing("Cost against length", "refinement_scale.py")
+    lines = [
+        f"Cost against length, 512x384 pixels, without the network ({source(found)}).",
+        "",
+        "| frames | processor s per frame | growth of peak memory (MB) |",
+        "|---|---|---|",
+    ]
+    for row in found["results"]["clips"]:
+        lines.append(f"| {row['frames']} | {row['cpu_seconds_per_frame']:.3f} | {row['peak_memory_growth_mb']:.0f} |")
+    quarters = ", ".join(f"{x:.3f}" for x in found["results"]["window"]["median_cpu_seconds_per_quarter"])
+    count = found["results"]["window"]["frames"]
+    return "\n".join([*lines, "", f"A stream of {count} frames, processor seconds per frame by quarter: {quarters}."])
+
+
+def source(found: dict[str, Any]) -> str:
+    return f"commit {found['commit']}, {found['date'][:10]}, {found['machine']['cores']} cores"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
