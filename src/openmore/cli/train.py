@@ -24,6 +24,7 @@ RECIPES = (
     "small_full",
     "small_stream",
     "small_cpu",
+    "small_cpu_depth",
     "small_cpu_finish",
     "tiny_smoke",
 )

@@ -33,6 +33,7 @@ from openmore.training.plan import StepPlan
 
 BLOCK = 16
 ZOOM = (0.55, 1.0)  # share of the largest window of the wanted shape that a crop keeps
+BURNT = (0.4, 1.1)  # share of clips that are overexposed, largest logarithm of the gain
 FIELDS = ("images", "depth", "motion", "K", "world_from_cam")
 
 
@@ -160,8 +161,12 @@ def mirror(clip: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recolour(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """One gain per channel, gamma and saturation for the whole clip."""
-    gains = torch.from_numpy(np.exp(rng.normal(0, 0.1, (3, 1, 1)))).float()
+    """One gain per channel, gamma and saturation for the whole clip; some clips are burnt out.
+
+    Without overexposed clips a white table looks like the sky.
+    """
+    burnt = float(rng.uniform(0, BURNT[1])) if rng.random() < BURNT[0] else 0.0
+    gains = torch.from_numpy(np.exp(rng.normal(0, 0.1, (3, 1, 1)) + burnt)).float()
     gamma, colour = float(np.exp(rng.normal(0, 0.2))), float(rng.uniform(0.3, 1.2))
     grey = images.mean(-3, keepdim=True)
     return ((grey + colour * (images - grey)).clamp(1e-4, 1) ** gamma * gains).clamp(0, 1)

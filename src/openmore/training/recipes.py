@@ -4,7 +4,7 @@
   release). Where both are silent, training_recipe.md's proposals: see the comments.
 - `small_full`, `small_stream`, `small`: the embedded default, from scratch on the synthetic world. `small` trains one
   set of weights for both modes.
-- `small_cpu`, `small_cpu_finish`: the two stages that made the weights shipped today, on one processor.
+- `small_cpu`, `small_cpu_depth`, `small_cpu_finish`: the stages that made the weights shipped today, on a processor.
 - `tiny_smoke`: does training work on this machine; under a minute on two cores.
 """
 
@@ -107,7 +107,7 @@ def from_scratch() -> ObjectiveConfig:
 
 
 def small_cpu() -> TrainConfig:
-    """Stage A of the shipped `small` (docs/training_log.md): pairs of small pictures on a processor, full attention.
+    """Stage A of the shipped `small` (docs/training_log.md): pairs of small pictures on a processor, matches taught.
 
     Give it a folder that keeps rendered clips: `--set data.pool=FOLDER`, and photographs with `data.textures=FOLDER`.
     """
@@ -144,21 +144,34 @@ def small_cpu() -> TrainConfig:
             images_per_rank=10,
             pool_scenes=2976,
         ),
-        optim=replace(base.optim, steps=1500, lr=1e-3, warmup=0.07, start_lr=1e-5, schedule="constant", ema=0.995),
+        optim=replace(base.optim, steps=1900, lr=1e-3, warmup=0.05, start_lr=1e-5, schedule="constant", ema=0.995),
         run=replace(base.run, half_heads=True, save_every=300, sheet_every=300),
     )
 
 
-def small_cpu_finish() -> TrainConfig:
-    """Stage B: larger pictures, longer clips, both modes, down to a standstill; `--set init=FILE` of stage A."""
+def small_cpu_depth() -> TrainConfig:
+    """Stage B: without the auxiliary losses, down to a standstill; `--set init=FILE` of stage A."""
     base = small_cpu()
+    weights = replace(base.objective.weights, camera=0.5, correspondence=0.0, displacement=0.0)
+    return replace(
+        base,
+        name="small_cpu_depth",
+        objective=replace(base.objective, weights=weights, motion_balance=False),
+        data=replace(base.data, seed=1, images_per_rank=12, aspects=(0.75, 0.75, 0.5625, 0.75, 1.0, 0.35)),
+        optim=replace(base.optim, steps=1200, lr=8e-4, warmup=0.03, start_lr=2e-5, schedule="cosine"),
+    )
+
+
+def small_cpu_finish() -> TrainConfig:
+    """Stage C: larger pictures, longer clips, both modes; `--set init=FILE` of stage B."""
+    base = small_cpu_depth()
     return replace(
         base,
         name="small_cpu_finish",
         passes=PassConfig(attention="mixed", camera_trunk="causal"),
-        objective=replace(base.objective, weights=replace(base.objective.weights, duplicate=0.3, correspondence=0.05)),
-        data=replace(base.data, frames=(2, 4), long_side=176, min_short_side=48, images_per_rank=12, seed=1),
-        optim=replace(base.optim, steps=500, lr=6e-4, warmup=0.04, start_lr=1e-6, schedule="cosine", ema=0.99),
+        objective=replace(base.objective, weights=replace(base.objective.weights, duplicate=0.15)),
+        data=replace(base.data, frames=(2, 4), long_side=176, min_short_side=48, seed=3),
+        optim=replace(base.optim, steps=720, lr=6e-4, warmup=0.04, start_lr=5e-6, ema=0.98),
     )
 
 
@@ -206,6 +219,7 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
         small_full,
         small_stream,
         small_cpu,
+        small_cpu_depth,
         small_cpu_finish,
         tiny_smoke,
     )

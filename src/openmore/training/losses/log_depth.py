@@ -17,7 +17,7 @@ from torch import Tensor
 
 STRIDES = (1, 2, 4, 8)
 DETAIL = 0.5  # weight of the differences
-SKY_QUANTILE, SKY_FACTOR, SKY = 0.95, 1.2, 0.1  # the sky lies SKY_FACTOR times beyond this quantile; its weight
+SKY_QUANTILE, SKY_FACTOR, SKY = 0.95, 1.0, 0.05  # the sky lies SKY_FACTOR times beyond this quantile; its weight
 
 
 def log_depth_loss(depth: Tensor, truth: Tensor, valid: Tensor, unknown_is_sky: bool = False) -> Tensor:
