@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS, PAGE, WORDS = ROOT / "benchmarks/results", ROOT / "docs/evaluation.md", Path(__file__).with_suffix(".md")
 SUMMARY = [column for column in COLUMNS if not column.detail]
 DETAIL = [c for c in COLUMNS if c.key not in ("no_rotation_step_deg", "rpe_translation", "rpe_rotation_deg")]
+METRICS = {"ate": "ATE", "rpe_translation": "RPE-t", "rpe_rotation_deg": "RPE-r", "abs_rel": "AbsRel"}
+METRICS |= {"delta_1": "delta", "rra@30": "RRA@30", "rta@30": "RTA@30", "auc@30": "AUC@30"}
+OTHER_PROTOCOLS = ("MoRe", "PAGE-4D")  # whose VGGT rows no known protocol explains
 COMMANDS = {
     "sintel-pose": "ATE, RPE on 14 sequences",
     "tum-pose": "ATE, RPE, 90 frames of 8 sequences",
@@ -44,7 +47,7 @@ def page(results: Path = RESULTS) -> str:
         path = results / f"evaluation_{name}.json"
         lines = measured(json.loads(path.read_text()), per_clip=name == "clips") if path.is_file() else ["Not run yet."]
         text = text.replace(f"<<{name}>>", "\n".join(lines))
-    return text.replace("<<suites>>", "\n".join(suite_table()))
+    return text.replace("<<suites>>", "\n".join(suite_table())).replace("<<vggt>>", "\n".join(vggt_table()))
 
 
 def measured(recorded: dict[str, Any], per_clip: bool) -> list[str]:
@@ -96,6 +99,17 @@ def suite_table() -> list[str]:
     """Commands with what they measure and how many published rows stand beside."""
     rows = [[f"`{name}`", what, str(len(published().get(name, [])))] for name, what in COMMANDS.items()]
     return table(["command", "measures", "published rows"], rows)
+
+
+def vggt_table() -> list[str]:
+    """What VGGT-1B scored in others' hands, where their protocol is ours."""
+    rows = []
+    for name in COMMANDS:
+        for row in published().get(name, []):
+            if row.method == "VGGT" and row.source not in OTHER_PROTOCOLS and row.kind == "full attention":
+                values = ", ".join(f"{METRICS[key]} {value:g}" for key, value in row.values.items() if key in METRICS)
+                rows.append([f"`{name}`", values, row.source])
+    return table(["command", "VGGT-1B published", "by"], rows)
 
 
 if __name__ == "__main__":

@@ -320,6 +320,12 @@ def test_a_scene_whose_every_pose_is_lost(tmp_path: Path) -> None:
     assert result.expected == 100
 
 
+def test_a_method_that_stands_still_cannot_be_aligned(tmp_path: Path) -> None:
+    _, bench = set_up("sintel-pose", tmp_path)
+    with pytest.raises(DataError, match=r"no motion failed on alley_2: the estimate camera hardly moves"):
+        run(bench, [NoMotion()], tmp_path / "data", tmp_path / "out", keep_going=False)
+
+
 def test_a_sequence_of_one_frame_is_too_short(tmp_path: Path) -> None:
     _, bench = set_up("sintel-pose", tmp_path, frames=1)
     with pytest.raises(DataError, match=r"alley_2 has 1 frames of the benchmark, expected at least 2"):

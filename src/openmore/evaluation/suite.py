@@ -186,7 +186,7 @@ def fail(tally: Tally, job: Job, error: Exception, keep_going: bool) -> None:
     """Count a failure, or stop: with the error itself, or with a DataError that names who failed and where."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if not keep_going:
-        if isinstance(error, OpenMoReError):
+        if isinstance(error, OpenMoReError) and (not isinstance(error, DataError) or job.sequence in reason):
             raise error
         raise DataError(
             f"{tally.predictor.name} failed on {job.sequence}: {reason} (--keep-going counts it and goes on)"
