@@ -63,9 +63,11 @@ def measured(recorded: dict[str, Any], per_clip: bool) -> list[str]:
 def where(recorded: dict[str, Any]) -> str:
     """Commit, day and machine."""
     machine, results = recorded["machine"], recorded["results"]
+    seconds = results["cpu_seconds"]
+    spent = f"; {seconds:.0f} s of processor time in all" if seconds is not None else ""
     return (
         f"Commit {recorded['commit']}, {recorded['date'][:10]}, {machine['processor']}, {machine['cores']} cores, "
-        f"torch {recorded['torch']}; {results['cpu_seconds']:.0f} s of processor time in all."
+        f"torch {recorded['torch']}{spent}."
     )
 
 
