@@ -187,3 +187,19 @@ def test_confidence_of_a_guess_is_about_one() -> None:
     assert dense is not None
     confidence = confidence_of(dense)
     assert confidence[:, -20:].mean() < 3 < confidence[:, :60].mean()
+
+
+def test_a_pausing_mover_before_a_fixed_camera_is_still_a_mover() -> None:
+    cameras = np.tile(np.eye(4), (12, 1, 1))
+    images = film(ROOM, cameras)
+    visitor = film((*ROOM, Card((-0.6, 0.5, 2.6), (0.7, 0.7), 9)), cameras)
+    images[5:9] = visitor[5:9]  # comes, stands and leaves
+    truth = small(depth_of((Card((-0.6, 0.5, 2.6), (0.7, 0.7), 9),), cameras[0]) > 0)
+    frames = run(images, cameras)
+    for s in (6, 7):
+        motion = frames[s].motion
+        assert motion is not None
+        found = motion > 0.5
+        assert (found & truth).sum() / (found | truth).sum() > 0.7
+    quiet = frames[1].motion
+    assert quiet is not None and (quiet > 0.5).mean() < 0.01

@@ -18,6 +18,7 @@ import numpy as np
 from openmore.flow.base import FlowEstimator
 from openmore.masks.decision import Rule
 from openmore.refinement import residual_motion
+from openmore.refinement.background import FEWEST, Background, is_fixed
 from openmore.refinement.dense_depth import DenseDepth, complete, confidence_of, noise_of
 from openmore.refinement.flow_window import FlowWindow
 from openmore.refinement.smoothing import Edges, edges_of
@@ -52,6 +53,8 @@ class DenseWalk:
     ):  # fmt: skip
         self.window = FlowWindow(picture, K, world_from_cam, flow)
         self.shot, self.depth, self.rule = shot, depth, Rule()
+        self._picture = picture
+        self._backgrounds: dict[int, Background | None] = {}
 
     def __iter__(self) -> Iterator[DenseFrame]:
         for s in range(len(self.shot)):
@@ -123,7 +126,18 @@ class DenseWalk:
                     other, seen - off, along, told, noise * float(grid.per_pixel.mean()), image, other_image, self.rule
                 )
             )
-        return residual_motion.probability(residual_motion.log_odds(scores), edges)
+        odds = residual_motion.log_odds(scores)
+        background = self._background(int(self.shot[s]), grid)
+        return residual_motion.probability(odds if background is None else background.judge(odds, image), edges)
+
+    def _background(self, shot: int, grid: _Grid) -> Background | None:
+        """That of a shot of a fixed camera; None when the camera moves or the shot is short."""
+        if shot not in self._backgrounds:
+            frames = np.flatnonzero(self.shot == shot)
+            fixed = len(frames) >= FEWEST and is_fixed(self.window.world_from_cam[frames])
+            made = Background(frames, lambda s: grid.small(self._picture(s))) if fixed else None
+            self._backgrounds = {shot: made}
+        return self._backgrounds[shot]
 
 
 def parallax(x: Sight, dense: DenseDepth) -> float:

@@ -23,6 +23,8 @@ from openmore.refinement.smoothing import Edges, smooth
 
 NOISE_FACTOR = 2.5
 LOST_WITHIN = 2.0  # pixels that the depth leaves open, at most, for a lost pixel to count
+LOOKS_STILL = 2.0  # colour error of standing still, in units of noise, below which a residual proves nothing
+STILL_SCORE = 0.5
 STRENGTH = 5.0
 LEAST_ODDS, MOST_ODDS = -2.0, 4.0
 STATIC_ODDS, STATIC_WEIGHT = -1.0, 0.5  # where nobody can tell
@@ -51,7 +53,11 @@ def evidence(
     static = Ego(np.where(valid, expected - here, 0).astype(np.float32), valid, "geometry")
     flow = FlowResult(seen[:2] - here, seen[2])
     told = Evidence(other, residual, flow, floor / rule.noise_factor, "geometry")
-    score = ask_the_picture(told, static, image, other_image, rule).residual / np.float32(floor)
+    told = ask_the_picture(told, static, image, other_image, rule)
+    score = told.residual / np.float32(floor)
+    if told.mismatch is not None:
+        # The ground beside a mover takes its flow, but not its colours.
+        score = np.where(told.mismatch < LOOKS_STILL, np.minimum(score, STILL_SCORE), score)
     # Without a place to look at, not finding the pixel there says nothing.
     return np.where(np.isinf(score) & (length2 > LOST_WITHIN**2), np.nan, score)
 
