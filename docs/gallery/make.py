@@ -4,7 +4,8 @@
     python docs/gallery/make.py scenes/NAME [...] [--out docs/gallery]
 
 For every scene: NAME_viewer.webp (the 4D viewer), NAME_times.webp (its view at three times), NAME_preview.webp (contact
-sheet), NAME_path.png (the camera path), NAME_attention.webp (where the camera token looks) and NAME.webp, which moves.
+sheet), NAME_path.png (the camera path), NAME_attention.webp (where the camera token looks) and NAME.webp, which moves:
+the scene seen from a swaying camera over picture | depth | motion | path. It is drawn by the browser too.
 Needs chromium and `pip install playwright`.
 
 A picture made from a clip is bound to the clip's licence. Only clips named in CLIPS may go into the tracked gallery;
@@ -17,7 +18,10 @@ import argparse
 import io
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,14 +34,15 @@ from openmore.model.more import MoRe
 from openmore.types import Reconstruction
 from openmore.viewer.attention_report import draw_sheets, study
 from openmore.viewer.plots import plot_trajectory
-from openmore.viewer.preview_video import write_preview_video
+from openmore.viewer.preview_video import preview_frames
 from openmore.viewer.scene_view import SceneView
 from openmore.viewer.server import address, open_server
+from openmore.viewer.stage import quaternion_wxyz
 
 GALLERY = Path(__file__).parent
 # Scene name -> what must be said beside every picture of it; docs/gallery.md says it.
 CLIPS = {
-    "tum_fr2_desk_20": "TUM RGB-D, freiburg2_desk (Sturm et al., IROS 2012), CC BY 4.0",
+    "tum_fr2_desk": "TUM RGB-D, freiburg2_desk (Sturm et al., IROS 2012), CC BY 4.0, undistorted, rim cropped",
     "static_dog_gallery": "facebookresearch/sam2, demo gallery, Apache-2.0",
     "hololens_office_a": "ardaduz/deep-video-mvs, sample data, MIT",
     "demo": "made by this project's generator",
@@ -45,15 +50,18 @@ CLIPS = {
 SIZE = {"width": 1280, "height": 720}
 PANEL_LEFT = 940  # pixels; the panel begins here
 FLAGS = "--no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader".split()
-ANIMATION_HEIGHT, ANIMATION_FRAMES = 150, 48
+ANIMATION_FRAMES, ANIMATION_MS = 40, 100
+ANIMATION_SHAPE, STRIP_HEIGHT = (400, 750), 150  # the view; the panels below it
+SWAY_DEG = 9.0
+NIGHT = 20.0  # grey behind the points, as in the viewer
 QUALITY = 82
 
 
-def viewer_pictures(scene: Reconstruction, times: list[int]) -> list[Image.Image]:
-    """Screenshots of the viewer at the given frames."""
+@contextmanager
+def visited(scene: Reconstruction) -> Iterator[tuple[SceneView, Any]]:
+    """The viewer with all of its background, and a browser page that looks at it."""
     view = SceneView(open_server(), {"scene": scene})
     view.wait_until_loaded()
-    pictures = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
@@ -62,15 +70,67 @@ def viewer_pictures(scene: Reconstruction, times: list[int]) -> list[Image.Image
             time.sleep(0.1)
         # The remark about software rendering.
         page.locator(".mantine-Notification-closeButton").first.click(timeout=60_000)
-        for frame in times:
-            view.show(frame)
-            while view.stages[0].drawn != frame:
-                time.sleep(0.05)
-            time.sleep(4)  # software rendering is slow; let the picture settle
-            pictures.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+        yield view, page
         browser.close()
     view.close()
+
+
+def go_to(view: SceneView, frame: int) -> None:
+    """Show a frame and wait until it was drawn."""
+    view.show(frame)
+    while view.stages[0].drawn != frame:
+        time.sleep(0.05)
+
+
+def screenshots(view: SceneView, page: Any, frames: list[int]) -> list[Image.Image]:
+    """What the window shows at the given frames."""
+    pictures = []
+    for frame in frames:
+        go_to(view, frame)
+        time.sleep(4)  # software rendering is slow; let the picture settle
+        pictures.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
     return pictures
+
+
+def swaying(view: SceneView, count: int) -> Iterator[np.ndarray]:
+    """[400, 750, 3] uint8 per frame: the scene from a camera that sways once around the middle of the view."""
+    client = next(iter(view.server.get_clients().values()))
+    position, look_at = view.first_view()
+    for frame in range(count):
+        go_to(view, frame)
+        angle = np.radians(SWAY_DEG) * np.sin(2 * np.pi * frame / count)
+        arm = position - look_at
+        turned = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]] @ arm
+        eye = look_at + turned
+        height, width = ANIMATION_SHAPE
+        wxyz = quaternion_wxyz(looking(eye, look_at))
+        drawn = client.get_render(
+            height, width, wxyz=wxyz, position=eye, fov=0.75, transport_format="png", timeout=120
+        ).astype(float)
+        alpha = drawn[..., 3:] / 255
+        yield (alpha * drawn[..., :3] + (1 - alpha) * NIGHT).round().astype(np.uint8)
+
+
+def looking(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """[4, 4] world_from_cam of an upright camera at `eye` (y points down)."""
+    z = (target - eye) / np.linalg.norm(target - eye)
+    x = np.cross([0.0, 1.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    world_from_cam = np.eye(4)
+    world_from_cam[:3, :3], world_from_cam[:3, 3] = np.stack((x, np.cross(z, x), z), 1), eye
+    return world_from_cam
+
+
+def write_animation(path: Path, view: SceneView, scene: Reconstruction) -> None:
+    """The swaying view over the panels of the preview video."""
+    short = Reconstruction(scene.frames[:ANIMATION_FRAMES], scene.info)
+    pictures = []
+    for above, strip in zip(swaying(view, len(short)), preview_frames(short, STRIP_HEIGHT, legends=True), strict=True):
+        height = round(strip.shape[0] * above.shape[1] / strip.shape[1])
+        below = Image.fromarray(strip).resize((above.shape[1], height), Image.Resampling.LANCZOS)
+        pictures.append(Image.fromarray(np.concatenate((above, np.asarray(below)))))
+    options = {"duration": ANIMATION_MS, "loop": 0, "quality": 60, "method": 6}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], **options)
 
 
 def side_by_side(shots: list[Image.Image]) -> Image.Image:
@@ -96,7 +156,9 @@ def make(path: Path, out: Path) -> None:
         raise SystemExit(f"{name} is not in CLIPS: its licence must be known first, or give another --out")
     out.mkdir(parents=True, exist_ok=True)
     last = len(scene) - 1
-    shots = viewer_pictures(scene, sorted({0, last // 2, last}))
+    with visited(scene) as (view, page):
+        shots = screenshots(view, page, sorted({0, last // 2, last}))
+        write_animation(out / f"{name}.webp", view, scene)
     shots[len(shots) // 2].save(out / f"{name}_viewer.webp", quality=QUALITY)
     side_by_side(shots).save(out / f"{name}_times.webp", quality=QUALITY)
     Image.fromarray(preview_sheet(scene.frames, rows=4)).save(out / f"{name}_preview.webp", quality=QUALITY)
@@ -104,8 +166,6 @@ def make(path: Path, out: Path) -> None:
     plot_trajectory(out / f"{name}_path.png", estimate, truth_beside(scene, estimate), title=name)
     looked = study(scene.info.source, MoRe.from_pretrained("small"), name="small", count=3)
     Image.fromarray(draw_sheets([looked])["layers.png"]).save(out / f"{name}_attention.webp", quality=QUALITY)
-    short = Reconstruction(scene.frames[:ANIMATION_FRAMES], scene.info)
-    write_preview_video(short, out / f"{name}.webp", height=ANIMATION_HEIGHT, overwrite=True)
 
 
 if __name__ == "__main__":
