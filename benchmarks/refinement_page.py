@@ -2,7 +2,7 @@
 
     python benchmarks/refinement_page.py
 
-The lines between the two markers are replaced by tables of results/refinement_{clips,synthetic,scale}.json.
+The lines between the two markers are replaced by tables of results/refinement_{clips,synthetic,scale,loop}.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def page(text: str, results: Path = RESULTS) -> str:
     """The page with its numbers renewed."""
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    blocks = [clips(load(results, "clips")), synthetic(load(results, "synthetic")), scale(load(results, "scale"))]
+    parts = {"clips": clips, "synthetic": synthetic, "scale": scale, "loop": loop}
+    blocks = [make(load(results, name)) for name, make in parts.items()]
     return before + BEGIN + "\n" + "\n\n".join(blocks) + "\n\n" + END + after
 
 
@@ -107,6 +108,25 @@ def scale(found: dict[str, Any] | None) -> str:
     quarters = ", ".join(f"{x:.3f}" for x in found["results"]["window"]["median_cpu_seconds_per_quarter"])
     count = found["results"]["window"]["frames"]
     return "\n".join([*lines, "", f"A stream of {count} frames, processor seconds per frame by quarter: {quarters}."])
+
+
+def loop(found: dict[str, Any] | None) -> str:
+    """Matching far apart, on a walk forth and back."""
+    if found is None:
+        return missing("A walk that comes back", "refinement_loop.py")
+    results = found["results"]
+    lines = [
+        f"A walk of {results['frames']} synthetic pictures that comes back ({source(found)}), with and without "
+        "matching frames far apart; lengths as shares of the walk's reach.",
+        "",
+        "| far matches | ATE (%) | gap at the end (%) | turn at the end (degrees) | processor s |",
+        "|---|---|---|---|---|",
+    ]
+    for name in ("without", "with"):
+        row = results[name]
+        cells = f"{100 * row['ate_share']:.3f} | {100 * row['end_gap_share']:.3f} | {row['end_turn_deg']:.3f}"
+        lines.append(f"| {name} | {cells} | {row['cpu_seconds']:.1f} |")
+    return "\n".join(lines)
 
 
 def source(found: dict[str, Any]) -> str:

@@ -208,3 +208,14 @@ def test_a_stream_refined_by_geometry_says_so(openmore: Callable, folder: Path, 
         assert ("refinement" in extra) == bool(more)
     ran = openmore("reconstruct", folder, "-o", tmp_path / "no", *TINY, "--global-pass")
     assert ran.code == 2 and "global_pass" in ran.message
+
+
+def test_video_that_shows_nothing_is_a_warning_and_not_an_error(
+    openmore: Callable, folder: Path, tmp_path: Path
+) -> None:
+    for path in folder.glob("*.png"):
+        Image.new("RGB", (128, 96), (90, 90, 90)).save(path)
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, "--refine", "geometry")
+    assert ran.code == 0 and "warning: no texture" in ran.err
+    plain = reconstruct(folder, "untrained:tiny", dtype="fp32", refine="none")
+    np.testing.assert_allclose(Reconstruction.load(tmp_path / "s").world_from_cam, plain.world_from_cam, atol=1e-9)

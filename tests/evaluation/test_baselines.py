@@ -165,3 +165,12 @@ def test_a_prediction_is_checked() -> None:
     depth[1, 0, 0] = np.nan
     with pytest.raises(DataError, match="predicted depth of frame 1 is not finite"):
         Prediction(cameras(3), depth=depth).check(clip)
+
+
+def test_odometry_without_K_does_not_look_at_it() -> None:
+    images, _ = textured_clip(3)
+    told, alone = clip_of(images), Clip("test", images, np.arange(3) / 10)
+    method = TwoView(known_K=False)
+    np.testing.assert_array_equal(method.predict(told).world_from_cam, method.predict(alone).world_from_cam)
+    assert not np.array_equal(TwoView().predict(told).world_from_cam, method.predict(told).world_from_cam)
+    assert method.name != TwoView().name and method.describe() != TwoView().describe()

@@ -114,9 +114,8 @@ def _once_more(
     again = _Job(seen, job.network, job.K, job.known_K, job.options)
     second = again.run(progress).in_pixels(1 / ratio, again.structures)
     pairs = list(seen.pairs.values())
-    verdict = compare(
-        *((r.world_from_cam, np.diag(ratio) @ r.K[0]) for r in (first, second)), again._tracks(pairs), dropped
-    )
+    before, after = ((r.world_from_cam, np.diag(ratio) @ r.K[0]) for r in (first, second))
+    verdict = compare(before, after, again._tracks(pairs), dropped)
     chosen = second if verdict.taken else first
     chosen.report.before, chosen.report.second_solve = first.report.before, verdict
     return chosen
