@@ -21,6 +21,12 @@ def test_it_listens_on_loopback_only_unless_asked(capfd) -> None:
     assert capfd.readouterr().out == ""  # no banner of the library below
 
 
+def test_sharing_the_port_listens_everywhere() -> None:
+    server = open_server(everyone=True)
+    assert server.get_host() == "0.0.0.0"
+    close_server(server)
+
+
 def test_a_busy_port_is_refused_when_asked_for_and_avoided_when_not() -> None:
     first = open_server()
     try:
