@@ -62,13 +62,13 @@ class Level(nn.Module):
 class ConvStem(nn.Module):
     """Pictures [N, 3, H, W] -> patch tokens [N, h * w, C] and details, finest first.
 
-    The details are normalised maps [N, channels, H / 4, W / 4] and [N, channels, H / 8, W / 8], float32.
+    `channels` at strides 2, 4, 8; `blocks` at strides 2, 4, 8, 16. The details are normalised maps [N, channels, H / 4, W / 4] and [N, channels, H / 8, W / 8], float32.
     """
 
-    def __init__(self, channels: tuple[int, int, int], blocks: tuple[int, int, int, int], dim: int):
+    def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...], dim: int):
         super().__init__()
         widths = (3, *channels, dim)
-        self.levels = nn.ModuleList(Level(*pair, n) for *pair, n in zip(widths, widths[1:], blocks))
+        self.levels = nn.ModuleList(Level(a, b, n) for a, b, n in zip(widths, widths[1:], blocks))
         self.norms = nn.ModuleList(ChannelNorm(n) for n in channels[1:])
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

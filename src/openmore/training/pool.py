@@ -109,7 +109,8 @@ class PoolSource:
     def prepare(self, plan: StepPlan, rank: int) -> Batch:
         """Draw, cut and recolour the clips of one rank."""
         clips = [self._draw(plan, number) for number in plan.clip_numbers(rank)]
-        return Batch(**{name: torch.stack([clip[name] for clip in clips]) for name in clips[0]})
+        stacked = {name: torch.stack([clip[name] for clip in clips]) for name in clips[0]}
+        return Batch(**stacked)  # type: ignore[arg-type]
 
     def finish(self, prepared: Batch, device: torch.device) -> Batch:
         """To the training device."""
