@@ -62,7 +62,8 @@ class Level(nn.Module):
 class ConvStem(nn.Module):
     """Pictures [N, 3, H, W] -> patch tokens [N, h * w, C] and details, finest first.
 
-    `channels` at strides 2, 4, 8; `blocks` at strides 2, 4, 8, 16. The details are normalised maps [N, channels, H / 4, W / 4] and [N, channels, H / 8, W / 8], float32.
+    `channels` at strides 2, 4, 8; `blocks` at strides 2, 4, 8, 16. The details are normalised maps, float32,
+    [N, channels, H / 4, W / 4] and [N, channels, H / 8, W / 8].
     """
 
     def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...], dim: int):
