@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -150,6 +150,7 @@ def test_association_takes_the_nearest() -> None:
     assert swapped.tolist() == [[1, 0], [0, 2]]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # evo is imported in the first example
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30, unique=True),
     st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30, unique=True),
