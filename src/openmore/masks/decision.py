@@ -6,8 +6,8 @@ Choices
   fifth of the segments moves alike, and something in almost every static frame (docs/masks.md).
 - `robust` replaces mean and deviation by area-weighted median and MAD of the segments' median residuals, and never
   goes below a floor in pixels: the larger of a constant (at 518 px width) and a multiple of the flow's own noise.
-- `floored` is the paper's rule with that floor; `floor` is the floor alone, the best on the synthetic world when depth
-  and cameras are good (benchmarks/results/masks.json); `robust` is for residuals with errors of their own.
+- `floored` is the paper's rule with that floor; `floor` is the floor alone. On the synthetic world it is about as good
+  as `robust` (benchmarks/results/masks_synthetic.json), which is for residuals with errors of their own.
 - A segment with too few valid pixels is unknown (255), not static.
 """
 
