@@ -10,7 +10,7 @@ import pytest
 from openmore.flow import get_flow
 from openmore.refinement.bundle import exp_so3
 from openmore.refinement.dense import DenseFrame, DenseWalk
-from openmore.refinement.dense_depth import complete, confidence_of
+from openmore.refinement.dense_depth import FEW, complete, confidence_of, guess
 from openmore.refinement.densify import shots_of
 from openmore.refinement.report import RefinementReport
 from openmore.refinement.smoothing import Edges, edges_of, fill, smooth
@@ -203,3 +203,17 @@ def test_a_pausing_mover_before_a_fixed_camera_is_still_a_mover() -> None:
         assert (found & truth).sum() / (found | truth).sum() > 0.7
     quiet = frames[1].motion
     assert quiet is not None and (quiet > 0.5).mean() < 0.01
+
+
+def test_the_guess_goes_on_with_the_plane_that_was_measured() -> None:
+    cameras = walk(4)
+    ground = (1 / (0.1 + 0.4 * GRID[0] / SHAPE[0])).astype(np.float32)
+    depth = np.where(GRID[0] < 130, ground, 0)  # nobody sees the lowest part
+    found = triangulate([exact_sight(cameras, 1, b, depth) for b in (0, 2, 3)], SHAPE)
+    dense = complete(found, edges_of(np.zeros((*SHAPE, 3), np.uint8)))
+    assert dense is not None and dense.triangulated.mean() > FEW
+    start = guess(dense)
+    assert np.array_equal(start[dense.triangulated], dense.inverse[dense.triangulated])
+    below = (slice(140, None), slice(40, -40))
+    assert np.abs(start[below] * ground[below] - 1).mean() < 0.1
+    assert np.abs(dense.inverse[below] * ground[below] - 1).mean() > 0.1

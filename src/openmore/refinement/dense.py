@@ -19,7 +19,7 @@ from openmore.flow.base import FlowEstimator
 from openmore.masks.decision import Rule
 from openmore.refinement import residual_motion
 from openmore.refinement.background import FEWEST, Background, is_fixed
-from openmore.refinement.dense_depth import DenseDepth, complete, confidence_of, noise_of
+from openmore.refinement.dense_depth import DenseDepth, complete, confidence_of, guess, noise_of
 from openmore.refinement.flow_window import FlowWindow
 from openmore.refinement.smoothing import Edges, edges_of
 from openmore.refinement.triangulated import Sight, sight, triangulate
@@ -73,7 +73,8 @@ class DenseWalk:
         if dense is not None:
             wide = [o for o, x in sights if abs(o - s) in AGAIN and parallax(x, dense) > AGAIN_PX]
             if wide:
-                sights = sights + [(o, self._again(s, o, grid, dense)) for o in wide]
+                start = guess(dense)
+                sights = sights + [(o, self._again(s, o, grid, start)) for o in wide]
                 found = triangulate([x for _, x in sights], grid.shape)
                 dense = complete(found, edges) or dense
         motion = self._motion(s, grid, image, edges, sights, dense, predicted, noise_of(found))
@@ -97,9 +98,9 @@ class DenseWalk:
                 found.append((other, sight(K[s], K[other], turn, grid.u, grid.v, seen[:2], seen[2])))
         return found
 
-    def _again(self, s: int, other: int, grid: _Grid, dense: DenseDepth) -> Sight:
-        """The sight of a neighbour with what is known of the depth undone before flow is estimated."""
-        seen = grid.read(self.window.look_again(s, other, dense.inverse))
+    def _again(self, s: int, other: int, grid: _Grid, inverse: np.ndarray) -> Sight:
+        """The sight of a neighbour, the motion that inverse depth [h, w] predicts undone before flow is estimated."""
+        seen = grid.read(self.window.look_again(s, other, inverse))
         K, turn = self.window.K, self.window.b_from_a(s, other)
         return sight(K[s], K[other], turn, grid.u, grid.v, seen[:2], seen[2])
 
