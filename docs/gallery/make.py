@@ -50,7 +50,7 @@ CLIPS = {
 SIZE = {"width": 1280, "height": 720}
 PANEL_LEFT = 940  # pixels; the panel begins here
 FLAGS = "--no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader".split()
-ANIMATION_FRAMES, ANIMATION_MS = 40, 100
+ANIMATION_FRAMES, ANIMATION_MS = 24, 100
 ANIMATION_SHAPE, STRIP_HEIGHT = (400, 750), 150  # the view; the panels below it
 SWAY_DEG = 9.0
 NIGHT = 20.0  # grey behind the points, as in the viewer
@@ -92,20 +92,21 @@ def screenshots(view: SceneView, page: Any, frames: list[int]) -> list[Image.Ima
     return pictures
 
 
-def swaying(view: SceneView, count: int) -> Iterator[np.ndarray]:
+def swaying(view: SceneView, frames: range) -> Iterator[np.ndarray]:
     """[400, 750, 3] uint8 per frame: the scene from a camera that sways once around the middle of the view."""
     client = next(iter(view.server.get_clients().values()))
-    position, look_at = view.first_view()
-    for frame in range(count):
+    aside = [0.1 * np.ptp(view.stages[0].extent_x()), 0, 0]  # there is no panel to stand beside
+    position, look_at = (place - aside for place in view.first_view())
+    for number, frame in enumerate(frames):
         go_to(view, frame)
-        angle = np.radians(SWAY_DEG) * np.sin(2 * np.pi * frame / count)
+        angle = np.radians(SWAY_DEG) * np.sin(2 * np.pi * number / len(frames))
         arm = position - look_at
         turned = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]] @ arm
         eye = look_at + turned
         height, width = ANIMATION_SHAPE
         wxyz = quaternion_wxyz(looking(eye, look_at))
         drawn = client.get_render(
-            height, width, wxyz=wxyz, position=eye, fov=0.75, transport_format="png", timeout=120
+            height, width, wxyz=wxyz, position=eye, fov=0.85, transport_format="png", timeout=120
         ).astype(float)
         alpha = drawn[..., 3:] / 255
         yield (alpha * drawn[..., :3] + (1 - alpha) * NIGHT).round().astype(np.uint8)
@@ -123,9 +124,10 @@ def looking(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def write_animation(path: Path, view: SceneView, scene: Reconstruction) -> None:
     """The swaying view over the panels of the preview video."""
-    short = Reconstruction(scene.frames[:ANIMATION_FRAMES], scene.info)
+    chosen = range(0, len(scene), -(-len(scene) // ANIMATION_FRAMES))
+    short = Reconstruction(scene.frames[:: chosen.step], scene.info)
     pictures = []
-    for above, strip in zip(swaying(view, len(short)), preview_frames(short, STRIP_HEIGHT, legends=True), strict=True):
+    for above, strip in zip(swaying(view, chosen), preview_frames(short, STRIP_HEIGHT, legends=True), strict=True):
         height = round(strip.shape[0] * above.shape[1] / strip.shape[1])
         below = Image.fromarray(strip).resize((above.shape[1], height), Image.Resampling.LANCZOS)
         pictures.append(Image.fromarray(np.concatenate((above, np.asarray(below)))))
