@@ -1,8 +1,10 @@
 """Run a job on a Ray cluster with Ray Data: a pool of actors that each load the task once.
 
 Choices
-- One item per block: a dead actor costs one item; Ray tries it again, and it is reported as failed if it kills again.
-- Exceptions never leave an actor (an exception in a block stops the whole job): `process_one` turns them into rows.
+- One item per block and per actor at a time: a dead actor costs one item. Ray restarts the actor and does not repeat
+  the item (its repeats sometimes hang); what is missing at the end runs again, alone, and has failed if it kills again.
+- Exceptions never leave an actor (their blocks would be lost like those of a dead one): they travel as rows. A task
+  that cannot be set up ends the job with its error, as on one machine.
 - `out` must be a folder every machine sees.
 """
 
@@ -10,16 +12,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from openmore.errors import MissingExtra
+from openmore.errors import ConfigError, MissingExtra, OpenMoReError
 from openmore.scale.local import KILLED
 from openmore.scale.manifest import Item
-from openmore.scale.work import Outcome, Runner, Task, process_one, use_threads
-
-_RETRIES = 1  # of an item whose actor died
+from openmore.scale.work import Outcome, Runner, Task, process_one, reason_of, use_threads
 
 
 class Worker:
@@ -30,11 +31,16 @@ class Worker:
         self.run: Runner | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """One manifest row -> one outcome row."""
+        """One manifest row -> one outcome row; "fault" is the error of a task that cannot be set up."""
+        item = Item(**json.loads(row["item"]))
         if self.run is None:
             use_threads(1)  # of the one core that Ray reserves
-            self.run = self.task.load()
-        return vars(process_one(Item(**json.loads(row["item"])), self.out, self.run))
+            try:
+                self.run = self.task.load()
+            except Exception as error:
+                ours = error if isinstance(error, OpenMoReError) else ConfigError(f"task failed: {reason_of(error)}")
+                return {**vars(Outcome(item.id, item.source, "failed")), "fault": pickle.dumps(ours).hex()}
+        return {**vars(process_one(item, self.out, self.run)), "fault": ""}
 
 
 def run_ray(
@@ -53,26 +59,30 @@ def run_ray(
     context.max_errored_blocks = -1  # a block that keeps failing is left out, not the end of the job
     context.enable_progress_bars = False
     seen = set()
-    for row in _rows(ray, items, out, task, workers, gpus_per_worker):
-        outcome = Outcome(**row)
+    for outcome in _outcomes(ray, items, out, task, workers, gpus_per_worker):
         seen.add(outcome.id)
         yield outcome
     for item in items:
         if item.id not in seen:
-            yield Outcome(item.id, item.source, "failed", reason=KILLED)
+            again = list(_outcomes(ray, [item], out, task, 1, gpus_per_worker))
+            yield again[0] if again else Outcome(item.id, item.source, "failed", reason=KILLED)
 
 
-def _rows(
+def _outcomes(
     ray: Any, items: Sequence[Item], out: Path, task: Task, workers: int, gpus_per_worker: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Outcome]:
+    """One pass; items whose actor died are missing. Raises the error of a task that cannot be set up."""
     rows = [{"item": json.dumps(vars(item))} for item in items]  # Arrow knows no empty dictionaries
     outcomes = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
         fn_constructor_args=(task, str(out.absolute())),
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1),
         num_cpus=1,
         num_gpus=gpus_per_worker,
         max_restarts=-1,
-        max_task_retries=_RETRIES,
+        max_task_retries=0,
     )
-    yield from outcomes.iter_rows()
+    for row in outcomes.iter_rows():
+        if fault := row.pop("fault"):
+            raise pickle.loads(bytes.fromhex(fault))
+        yield Outcome(**row)
