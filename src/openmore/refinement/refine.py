@@ -109,7 +109,7 @@ def _once_more(
 ) -> RefinementResult:
     """The answer without the movers of `motion`, where that is the better one."""
     seen, dropped = without_movers(job.seen, motion)
-    if dropped < FEW:
+    if dropped < FEW or set(first.report.sources) == {"still"}:
         return first
     again = _Job(seen, job.network, job.K, job.known_K, job.options)
     second = again.run(progress).in_pixels(1 / ratio, again.structures)
