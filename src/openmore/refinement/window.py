@@ -37,11 +37,12 @@ LOOK_BACK = 5  # keyframes each frame is matched with
 STEP = 0.03  # median displacement that makes a keyframe, of the longer side
 FEATURES = 1000
 PER_CELL = 6  # tracks, see tracks.thin
-LEAST_ANGLE = 1.0  # degrees between rays, median over the points, below which there is no map yet
-FOCAL_VIEWS = 4  # keyframes from which on the focal length is solved for
-FOCAL_SIGMA = 0.05  # of the log focal length, against the running value
+LEAST_ANGLE = 0.5  # degrees between rays, median over the points, below which there is no map yet
+FOCAL_VIEWS = 4  # keyframes that vote for the focal length, when K is not known, before a map is begun
+FAR_OFF = 0.5  # log ratio to the network's focal length beyond which so few votes are not believed
+FIXED = FocalModel(False, None)  # a window is too short to solve for it: a free focal length runs off
 LOST = 3  # frames in a row without a match after which the window begins anew, at the next that is not blank
-NEARLY_ALL, TURN_PX = 0.8, 2.0  # share of matches that a rotation leaves less than so many pixels: no parallax
+NEARLY_ALL, TURN_PX = 0.8, 1.0  # share of matches that a rotation leaves less than so many pixels: no parallax
 FEW_POINTS = 60  # key points below which a frame is blank
 
 Source = Literal["geometry", "turning", "network"]
@@ -57,6 +58,7 @@ class View:
     weight: np.ndarray  # [N]
     network: np.ndarray  # [4, 4] world_from_cam as predicted
     pose: np.ndarray  # [4, 4] world_from_cam as solved so far
+    solved: bool = False  # part of the map
 
 
 class SlidingWindow:
@@ -72,7 +74,8 @@ class SlidingWindow:
         self._pairs: dict[tuple[int, int], Pair] = {}  # places in _views
         self._K: np.ndarray | None = None
         self._mapped = False
-        self._lost = 0
+        self._lost = 0  # frames in a row that matched nothing
+        self._refused = 0  # frames in a row that the map could not place
 
     def push(self, image: np.ndarray, prediction: FramePrediction) -> FramePrediction:
         """The prediction with its camera solved and its depth in the same units; `image` uint8 [H, W, 3] RGB."""
@@ -135,8 +138,12 @@ class SlidingWindow:
         keypoints = [view.keypoints for view in self._views]
         depth, weight = [view.depth for view in self._views], [view.weight for view in self._views]
         obs = tracks.thin(tracks.link(keypoints, self._pairs.values(), depth, weight), PER_CELL, shape)
-        if self._mapped and (placed := self._extend(obs)) is not None:
-            return ("geometry", *placed)
+        if self._mapped:
+            if (placed := self._extend(obs)) is not None:
+                self._refused = 0
+                return ("geometry", *placed)
+            self._refused += 1
+            self._mapped = self._refused < LOST
         if not self._mapped and (placed := self._begin(obs, keypoints, shape)) is not None:
             return ("geometry", *placed)
         self._turn(max(own, key=lambda pair: len(pair.index)), keypoints)
@@ -146,8 +153,7 @@ class SlidingWindow:
         """Place the newest view in the map and adjust the window. None when it cannot be placed."""
         assert self._K is not None
         new = len(self._views) - 1
-        free = self.known is None and new >= FOCAL_VIEWS
-        mapper = Mapper(obs, new + 1, self._K, FocalModel(free, (float(np.log(self._K[0, 0])), FOCAL_SIGMA)))
+        mapper = Mapper(obs, new + 1, self._K, FIXED)
         mapper.start_from(np.stack([view.pose for view in self._views]), np.arange(new))
         if not mapper.extend(new):
             return None
@@ -161,11 +167,11 @@ class SlidingWindow:
         pairs, new = list(self._pairs.values()), len(self._views) - 1
         if self.known is None:
             focal = focal_from_pairs(pairs, self._K, max(shape))
-            self._K = intrinsics(focal, self._K[1, 1] / self._K[0, 0], self._K[:2, 2])
-        if self._only_turns(pairs, keypoints):
+            if abs(float(np.log(focal / self._K[0, 0]))) < FAR_OFF:
+                self._K = intrinsics(focal, self._K[1, 1] / self._K[0, 0], self._K[:2, 2])
+        if (self.known is None and new < FOCAL_VIEWS) or self._only_turns(pairs, keypoints):
             return None
-        free = self.known is None and new >= FOCAL_VIEWS
-        mapper = Mapper(obs, new + 1, self._K, FocalModel(free, (float(np.log(self._K[0, 0])), 0.3)))
+        mapper = Mapper(obs, new + 1, self._K, FIXED)
         if not mapper.grow(pairs, keypoints) or not mapper.known[new]:
             return None
         used = mapper.used()
@@ -173,16 +179,26 @@ class SlidingWindow:
             return None
         points = np.unique(used.point)
         state = replace(mapper.state, points=mapper.state.points[points])
-        state = rescaled(state, scene_scale(state, tracks.renumber(used)))
         first = int(np.flatnonzero(mapper.known)[0])
+        scale = self._scale_before(world_from_cam(state), mapper.known)
+        state = rescaled(state, scale or scene_scale(state, tracks.renumber(used)))
         poses = world_from_cam(state)
         align = self._views[first].pose @ np.linalg.inv(poses[first])
         R = (align @ poses)[:, :3, :3].swapaxes(1, 2)
         t = -(R @ (align @ poses)[:, :3, 3:])[..., 0]
         mapper.state = replace(mapper.state, R=R, t=t)
         mapper.refresh()
-        self._mapped = True
+        self._mapped, self._refused = True, 0
         return self._take(mapper, np.flatnonzero(mapper.known))
+
+    def _scale_before(self, poses: np.ndarray, known: np.ndarray) -> float | None:
+        """What brings new cameras to the lengths of an earlier map that shares views; None when there is none."""
+        old = [i for i in np.flatnonzero(known) if self._views[i].solved]
+        if len(old) < 2:
+            return None
+        before = np.linalg.norm(self._views[old[-1]].pose[:3, 3] - self._views[old[0]].pose[:3, 3])
+        now = np.linalg.norm(poses[old[-1], :3, 3] - poses[old[0], :3, 3])
+        return float(before / now) if min(before, now) > 1e-9 else None
 
     def _only_turns(self, pairs: list[Pair], keypoints: list[Keypoints]) -> bool:
         """Whether rotations explain nearly all matches of the longest steps: near things must stand out, not most."""
@@ -196,7 +212,7 @@ class SlidingWindow:
         assert self._K is not None
         poses = world_from_cam(mapper.state)
         for i in frames:
-            self._views[i].pose = poses[i]
+            self._views[i].pose, self._views[i].solved = poses[i], True
         self._K = intrinsics(mapper.state.focal, mapper.state.aspect, mapper.state.center)
         used = mapper.used()
         points = np.unique(used.point)
@@ -218,18 +234,24 @@ class SlidingWindow:
         if self._lost >= LOST and len(self._views[new].keypoints) >= FEW_POINTS:
             self.warnings.append(f"frame {self.frames - 1} matches nothing seen lately (a cut?): the map begins anew")
             self._views, self._pairs, self._mapped, self._lost = [self._views[new]], {}, False, 0
+            self._views[0].solved = False
             return
         pair = self._pairs.get((new - 1, new))
         if new and pair is not None:
             a = self._views[new - 1].keypoints.uv[pair.index[:, 0]]
             b = self._views[new].keypoints.uv[pair.index[:, 1]]
-            if np.median(np.linalg.norm(b - a, axis=1)) < STEP * long_side and len(pair.index) > 60:
+            near = np.median(np.linalg.norm(b - a, axis=1)) < STEP * long_side and len(pair.index) > 60
+            if near and not self._holds_map(new):
                 self._drop(new)
                 return
         if new and not any(b == new for _, b in self._pairs):
             return self._drop(new)
         if len(self._views) > self.keyframes:
             self._drop(0)
+
+    def _holds_map(self, new: int) -> bool:
+        """Without the newest view the map would have too few cameras to triangulate from."""
+        return self._mapped and sum(view.solved for view in self._views[:new]) < 2
 
     def _drop(self, place: int) -> None:
         del self._views[place]
