@@ -22,6 +22,8 @@ from openmore.refinement.twoview import Pair
 
 FEW = 0.01  # share of the matches on movers below which there is nothing to gain
 TIE = 0.002  # inlier share
+CLEARLY = 0.02  # inlier share that a large change must gain
+LARGE_TURN_DEG, LARGE_SHIFT = 1.0, 0.05
 LEAST_TURN_DEG, LEAST_SHIFT = 0.02, 0.005  # changes below which the first answer stays; degrees, share of the path
 
 
@@ -46,6 +48,8 @@ def compare(
     before, after = (judge(state_of(*answer), static) for answer in (first, second))
     turn, shift = difference(first[0], second[0])
     better = _explains(after, before) and (turn > LEAST_TURN_DEG or shift > LEAST_SHIFT)
+    if turn > LARGE_TURN_DEG or shift > LARGE_SHIFT:  # two answers far apart: a weak video, not better weights
+        better = better and after.inlier_share > before.inlier_share + CLEARLY
     return SecondSolve(better, dropped, turn, shift, before.median_px, after.median_px)
 
 
