@@ -150,7 +150,7 @@ def one_pass(
 
     def run(fixture: Fixture, model: MoRe, name: str) -> dict[str, Tensor]:
         patches: list[Tensor] = []
-        hook = model.aggregator.patch_embed.register_forward_hook(lambda _m, _i, out: patches.append(out))
+        hook = model.aggregator.patch_embed.register_forward_hook(lambda _m, _i, out: patches.append(out[0]))
         images = fixture.tensors["in/images"]
         raw = model(
             images,
