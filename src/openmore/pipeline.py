@@ -186,23 +186,25 @@ def run_full(
     model: MoRe, pictures: Iterator[Sized], options: Options, clock: Clock, progress: ProgressCallback
 ) -> tuple[list[FramePrediction], Sizing, list[str]]:
     """The whole clip in one pass."""
-    clip: list[Sized] = []
+    clip: list[tuple[Frame, Sizing]] = []
     with clock.stage("decode"):
-        for item in pictures:
-            clip.append(item)
+        for frame, picture, sizing in pictures:
+            # Only what the network sees stays: 1,000 frames at their own size would be gigabytes.
+            clip.append((replace(frame, image=picture), sizing))
             progress("decode", len(clip), None)
     if not clip:
         raise InputError("no usable frame in the source: every frame was damaged or filtered out")
-    sizing = clip[0][2]
+    frames_kept, sizing = [frame for frame, _ in clip], clip[0][1]
     require_fit(model, len(clip), sizing.model_shape)
     progress("network", 0, 1)
     with clock.stage("network"), torch.inference_mode():
-        images = to_images([picture for _, picture, _ in clip]).to(model.device)
+        shown = [frame.image for frame in frames_kept]
+        images = to_images(shown).to(model.device)
         refine = options.refine == "attention"
         raw = model(images, outputs=outputs_of(model, options), mode="causal" if refine else "full", duplicates=refine)
         if refine:  # the duplicates have seen the whole clip, the frames' own camera tokens only their past
             raw.pose_codes = raw.refined_pose_codes
-        predictions = to_predictions(raw, [f for f, _, _ in clip], [p for _, p, _ in clip], sizing)
+        predictions = to_predictions(raw, frames_kept, shown, sizing)
     progress("network", 1, 1)
     return predictions, sizing, []
 
