@@ -1,7 +1,7 @@
 """A stream's step against the obvious one (`_plain_stream.py`), same weights, same cached frames.
 
     python benchmarks/stream.py published [--cached 0 11 39] [--frames 3]    VGGT-1B size, 518x140
-    python benchmarks/stream.py copies [--size 112x84]                       small, 500 cached frames
+    python benchmarks/stream.py copies [--size 112x80]                       small, 500 cached frames
 
 `published` runs each case in its own process, so that peak memory is its own. The cached frames are random keys and
 values put in place directly, the same for every variant: pushing 39 frames first would take an hour. Random weights:
@@ -225,7 +225,7 @@ def main() -> None:
     long.add_argument("--cached", type=int, nargs="+", default=[0, 11, 39])
     long.add_argument("--frames", type=int, default=3)
     short = commands.add_parser("copies")
-    short.add_argument("--size", default="112x84")
+    short.add_argument("--size", default="112x80")
     short.add_argument("--cached", type=int, default=500)
     short.add_argument("--frames", type=int, default=20)
     one = commands.add_parser("one")
