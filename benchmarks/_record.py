@@ -21,7 +21,7 @@ def record(name: str, results: Any, note: str = "") -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     content = {
-        "command": "python " + " ".join(sys.argv),
+        "command": command(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),
@@ -31,6 +31,14 @@ def record(name: str, results: Any, note: str = "") -> Path:
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def command() -> str:
+    """What was typed, without where the repository lies: a module (`-m`) or a script, and its arguments."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    path = Path(sys.argv[0])
+    script = path.resolve().relative_to(RESULTS.parents[1]) if path.is_absolute() else path
+    return " ".join(["python", *(("-m", spec.name) if spec else (str(script),)), *sys.argv[1:]])
 
 
 def machine() -> dict[str, Any]:
