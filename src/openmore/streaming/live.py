@@ -63,7 +63,8 @@ def run(
     """Push every frame and hand every prediction over; returns the number of frames.
 
     polish: makes the final prediction of each frame from the frame and the network's. refine_every: also refine the
-    cameras of the held frames after each so many frames and at the end, and pass them to `on_refined`. Raises what the session, the input or the output raises; what was handed over stays good.
+    cameras of the held frames after each so many frames and at the end, and pass them to `on_refined`. Raises
+    what the session, the input or the output raises; what was handed over stays good.
     """
     meter = meter or Meter()
     for frame in frames:
