@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.dense import DenseFrame
@@ -33,6 +34,8 @@ def working_picture(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
+# The solvers work on small matrices, over which BLAS threads mostly wait for each other, on a busy machine for minutes.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def refine_predictions(
     predictions: Sequence[FramePrediction],
     pictures: Sequence[np.ndarray],
