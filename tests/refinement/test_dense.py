@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from openmore.flow import get_flow
+from openmore.refinement import residual_motion
 from openmore.refinement.bundle import exp_so3
 from openmore.refinement.dense import DenseFrame, DenseWalk
 from openmore.refinement.dense_depth import FEW, complete, confidence_of, guess
@@ -217,3 +218,13 @@ def test_the_guess_goes_on_with_the_plane_that_was_measured() -> None:
     below = (slice(140, None), slice(40, -40))
     assert np.abs(start[below] * ground[below] - 1).mean() < 0.1
     assert np.abs(dense.inverse[below] * ground[below] - 1).mean() > 0.1
+
+
+def test_specks_are_dropped_and_movers_kept() -> None:
+    motion = np.zeros((60, 80), np.float32)
+    motion[5:7, 5:7] = 0.9
+    motion[30:40, 20:30] = 0.9
+    cleaned = residual_motion.without_specks(motion)
+    np.testing.assert_allclose(cleaned[5:7, 5:7], 0.1, atol=1e-6)
+    cleaned[5:7, 5:7] = 0.9
+    np.testing.assert_array_equal(cleaned, motion)

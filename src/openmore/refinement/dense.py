@@ -129,7 +129,9 @@ class DenseWalk:
             )
         odds = residual_motion.log_odds(scores)
         background = self._background(int(self.shot[s]), grid)
-        return residual_motion.probability(odds if background is None else background.judge(odds, image), edges)
+        if background is None:
+            return residual_motion.without_specks(residual_motion.probability(odds, edges))
+        return residual_motion.probability(background.judge(odds, image), edges)
 
     def _background(self, shot: int, grid: _Grid) -> Background | None:
         """That of a shot of a fixed camera; None when the camera moves or the shot is short."""

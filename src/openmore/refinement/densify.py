@@ -17,10 +17,10 @@ from openmore.flow import get_flow
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.dense import FLOW_SIDE, DenseFrame, DenseWalk
 from openmore.refinement.report import DenseReport, RefinementReport
+from openmore.refinement.residual_motion import MOVING
 from openmore.refinement.survey import working_size
 from openmore.types import FramePrediction
 
-MOVING = 0.5
 SMALLEST = 32  # pixels along the shorter side below which there is no flow worth having
 
 
