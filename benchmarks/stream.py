@@ -7,13 +7,14 @@
 values put in place directly, the same for every variant: pushing 39 frames first would take an hour. Random weights:
 this measures speed, and that both paths compute the same, not what they see.
 
+On a processor without bf16 instructions bf16 weights make no sense and are left out; the records are then named so.
+
 On a busy machine set OMP_NUM_THREADS=1 and read the processor seconds: waiting for a turn is not in them.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks._meters import ATTENTION, PRODUCTS, KernelClock, forget_peak, peak_bytes
 from benchmarks._models import random_model
 from benchmarks._plain_stream import PlainStream
 from benchmarks._record import record
@@ -36,16 +38,21 @@ from openmore.model.config import preset
 from openmore.model.dense_head import dense_grid
 from openmore.model.estimate import gflop_of_frame
 from openmore.model.more import MoRe
+from openmore.model.weights.load import fast_bf16
 from openmore.streaming.cache import TokenStore
 from openmore.streaming.stream import StreamOptions, TensorStream
 
 HEADS = frozenset({"camera", "depth", "points"})
-# name -> (stream, weights, heads)
+FAST_BF16 = fast_bf16(torch.device("cpu"))
+# name -> (stream, weights, cache, heads)
 VARIANTS = {
-    "plain fp32": ("plain", "fp32", HEADS),
-    "ours fp32": ("ours", "fp32", HEADS),
-    "ours bf16, no point head": ("ours", "bf16", HEADS - {"points"}),
+    "plain fp32": ("plain", "fp32", None, HEADS),
+    "ours fp32": ("ours", "fp32", None, HEADS),
+    "ours fp32, bf16 cache, no point head": ("ours", "fp32", torch.bfloat16, HEADS - {"points"}),
+    "ours bf16, no point head": ("ours", "bf16", None, HEADS - {"points"}),
 }
+if not FAST_BF16:
+    del VARIANTS["ours bf16, no point head"]
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -53,7 +60,14 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.empty(shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
 
 
-def open_prefilled(kind: str, model: MoRe, shape: tuple[int, int], cached: int, heads: frozenset[str]) -> Any:
+def open_prefilled(
+    kind: str,
+    model: MoRe,
+    shape: tuple[int, int],
+    cached: int,
+    heads: frozenset[str],
+    cache_dtype: torch.dtype | None = None,
+) -> Any:
     """A stream that has seen `cached` frames."""
     c, P = model.config, model.config.tokens_per_frame(shape)
     width = c.embed_dim // c.num_heads
@@ -68,7 +82,7 @@ def open_prefilled(kind: str, model: MoRe, shape: tuple[int, int], cached: int, 
             stream.cache.k[key] = noise((1, c.camera_heads, cached, wide), 2000 + i)
             stream.cache.v[key] = noise((1, c.camera_heads, cached, wide), 3000 + i)
     else:
-        stream = TensorStream(model, shape, StreamOptions(outputs=heads))
+        stream = TensorStream(model, shape, StreamOptions(outputs=heads, cache_dtype=cache_dtype))
         if cached:
             stream.cache.begin(range(cached))
             fill(stream.cache.tokens, 0, 1000)
@@ -100,12 +114,11 @@ def gflop_of_heads(name: str, shape: tuple[int, int], heads: frozenset[str]) -> 
 
 def one_variant(variant: str, size: str, cached: int, frames: int, outputs: str) -> dict[str, Any]:
     """Time `frames` further frames in this process."""
-    kind, dtype, heads = VARIANTS[variant]
+    kind, dtype, cache_dtype, heads = VARIANTS[variant]
     shape = parse_size(size)
     model = random_model("vggt-1b", dtype)
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    forget_peak()
-    stream = open_prefilled(kind, model, shape, cached, heads)
+    before = forget_peak()
+    stream = open_prefilled(kind, model, shape, cached, heads, cache_dtype)
     seconds, processor = [], []
     for i in range(frames):
         image = noise((1, 1, 3, *shape), 7 + i).abs()
@@ -116,6 +129,10 @@ def one_variant(variant: str, size: str, cached: int, frames: int, outputs: str)
         if i == 0:
             torch.save({"depth": raw.depth, "pose": raw.pose_codes[-1]}, outputs)
             peak = peak_bytes()
+    begun = time.perf_counter()
+    with KernelClock(PRODUCTS) as products:
+        stream.step(image)
+    share = products.seconds / (time.perf_counter() - begun)
     gflop = gflop_of_frame(model.config, shape, cached + 1) + gflop_of_heads("vggt-1b", shape, heads)
     return {
         "variant": variant,
@@ -127,8 +144,9 @@ def one_variant(variant: str, size: str, cached: int, frames: int, outputs: str)
         "gflop_per_s": round(gflop / min(seconds), 1),
         "gflop_per_processor_s": round(gflop / min(processor), 1),
         "cache_mb": round(stream.cache.bytes / 1e6),
+        "share_in_products": round(share, 3),
         "peak_mb_after_one_frame": round(peak / 1e6),
-        "peak_mb_above_weights": round((peak - weights) / 1e6),
+        "peak_mb_of_stream": round((peak - before) / 1e6),
     }
 
 
@@ -141,18 +159,6 @@ def product_rate(dtype: torch.dtype, size: int = 2048) -> float:
         torch.mm(a, b)
         best = min(best, time.process_time() - begun)
     return round(2 * size**3 / best / 1e9, 1)
-
-
-def forget_peak() -> None:
-    """Let the peak of resident memory begin here (Linux)."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_bytes() -> int:
-    """Peak of resident memory since then."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def published(size: str, cached: list[int], frames: int) -> None:
@@ -179,7 +185,12 @@ def published(size: str, cached: list[int], frames: int) -> None:
                 print(row, flush=True)
     rates = {str(t).removeprefix("torch."): product_rate(t) for t in (torch.float32, torch.bfloat16)}
     results = {"size": size, "threads": torch.get_num_threads(), "product_gflop_per_processor_s": rates, "rows": rows}
-    print(record("stream_published", results))
+    print(record(named("stream_published"), results))
+
+
+def named(name: str) -> str:
+    """Name of a record: a machine without bf16 instructions does not replace one that has them."""
+    return name if FAST_BF16 else f"{name}_no_bf16"
 
 
 def copies(size: str, cached: int, frames: int) -> None:
@@ -188,8 +199,10 @@ def copies(size: str, cached: int, frames: int) -> None:
     streams = {
         "plain fp32": open_prefilled("plain", random_model("small"), shape, cached, heads),
         "ours fp32": open_prefilled("ours", random_model("small"), shape, cached, heads),
-        "ours bf16": open_prefilled("ours", random_model("small", "bf16"), shape, cached, heads),
+        "ours fp32, bf16 cache": open_prefilled("ours", random_model("small"), shape, cached, heads, torch.bfloat16),
     }
+    if FAST_BF16:
+        streams["ours bf16"] = open_prefilled("ours", random_model("small", "bf16"), shape, cached, heads)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in streams}
     for i in range(frames):
         image = noise((1, 1, 3, *shape), i).abs()
@@ -197,6 +210,9 @@ def copies(size: str, cached: int, frames: int) -> None:
             begun, begun_cpu = time.perf_counter(), time.process_time()
             stream.step(image)
             seconds[name].append((time.perf_counter() - begun, time.process_time() - begun_cpu))
+    attention = {
+        name: 1e3 * median(attention_seconds(stream, image) for _ in range(9)) for name, stream in streams.items()
+    }
     # The first steps set up kernels, and let our cache grow for once.
     medians = {name: [1e3 * median(column) for column in zip(*times[2:])] for name, times in seconds.items()}
     plain = medians["plain fp32"]
@@ -207,6 +223,7 @@ def copies(size: str, cached: int, frames: int) -> None:
             "median_processor_ms": round(cpu, 1),
             "times_faster": round(plain[0] / wall, 2),
             "times_less_processor": round(plain[1] / cpu, 2),
+            "attention_ms": round(attention[name], 1),
             "cache_mb": round(streams[name].cache.bytes / 1e6),
         }
         for name, (wall, cpu) in medians.items()
@@ -214,7 +231,14 @@ def copies(size: str, cached: int, frames: int) -> None:
     for row in rows:
         print(row)
     results = {"size": size, "tokens": preset("small").tokens_per_frame(shape), "cached_frames": cached}
-    print(record(f"stream_copies_{size}", results | {"threads": torch.get_num_threads(), "rows": rows}))
+    print(record(named(f"stream_copies_{size}"), results | {"threads": torch.get_num_threads(), "rows": rows}))
+
+
+def attention_seconds(stream: Any, image: Tensor) -> float:
+    """What a step spends in the attention kernel alone."""
+    with KernelClock(ATTENTION) as clock:
+        stream.step(image)
+    return clock.seconds
 
 
 def main() -> None:

@@ -77,6 +77,19 @@ def test_running_out_of_memory_while_growing_is_mended(monkeypatch: pytest.Monke
     torch.testing.assert_close(ours.gather(1, [0])[0], tokens(0, 2))
 
 
+def test_an_unbounded_store_holds_little_more_than_it_needs() -> None:
+    """At most a quarter more, and a token is copied five times in its life at most on average."""
+    ours, copied = store(capacity=8), 0
+    for frame in range(200):
+        before = ours.capacity
+        ours.begin([frame], 3)
+        ours.write(0, ours.new[0][0], tokens(frame, 3), tokens(frame, 3))
+        copied += before * (ours.capacity > before)
+        assert ours.used <= ours.capacity <= max(8, 1.25 * ours.used)
+    assert copied <= 5 * ours.used
+    torch.testing.assert_close(ours.gather(0, [0, 199])[0], torch.cat((tokens(0, 3), tokens(199, 3)), 2))
+
+
 @pytest.mark.parametrize("policy", [Window(2), Specials(2, 1, 3), KeyframeEvery(2, 2)], ids=repr)
 def test_a_bounded_stream_never_allocates_again(model: MoRe, policy: Policy) -> None:
     stream = open_stream(model, policy)

@@ -5,6 +5,8 @@ Choices
 - The fusion units add the *rectified* input back (the reference's in-place ReLU); plain skips change depth by O(1).
 - Position grids depend on the image size only; they are made in float64 once per size and shared by all heads
   (`DenseGrid`), not recomputed per frame.
+- The 1x1 convolution of a fusion block comes before its resize, where a quarter of the pixels pass through it. Both
+  are linear and the resize's weights add up to one, so the result is that of the other order.
 - Everything here is float32 whatever the backbone's dtype.
 """
 
@@ -30,7 +32,9 @@ class DenseGrid:
     shape: tuple[int, int]  # (H, W)
     patches: tuple[int, int]  # (h, w)
     stages: tuple[Tensor, ...]  # four [channels_i, h, w], added after the projections
-    output: Tensor  # [features / 2, H, W], added before the last convolutions
+    output: tuple[
+        Tensor, Tensor
+    ]  # by column [features / 4, 1, W] and by row [features / 4, H, 1], before the last ones
 
 
 def dense_grid(config: ModelConfig, shape: tuple[int, int], device: torch.device | str | None = None) -> DenseGrid:
@@ -38,13 +42,24 @@ def dense_grid(config: ModelConfig, shape: tuple[int, int], device: torch.device
     patches = config.grid(shape)
     aspect = shape[1] / shape[0]
     stages = tuple(position_grid(n, patches, aspect, device) for n in config.dpt_channels)
-    return DenseGrid(shape, patches, stages, position_grid(config.dpt_features // 2, shape, aspect, device))
+    # A full-size map would be as large as the map it is added to.
+    return DenseGrid(shape, patches, stages, position_waves(config.dpt_features // 2, shape, aspect, device))
 
 
 def position_grid(
     channels: int, size: tuple[int, int], aspect: float, device: torch.device | str | None = None
 ) -> Tensor:
-    """Sin-cos embedding [channels, height, width] of pixel-centre coordinates, times 0.1.
+    """`position_waves` side by side: [channels, height, width], channels last in memory like the tokens."""
+    columns, rows = position_waves(channels, size, aspect, device)
+    grid = torch.cat((columns.expand(-1, size[0], -1), rows.expand(-1, -1, size[1])))
+    return grid.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
+
+def position_waves(
+    channels: int, size: tuple[int, int], aspect: float, device: torch.device | str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sin-cos embedding of pixel-centre coordinates, times 0.1: first half of the channels by column
+    [channels / 2, 1, width], second half by row [channels / 2, height, 1].
 
     Coordinates span (aspect, 1) / sqrt(aspect^2 + 1) with `aspect` = W / H of the image at every scale.
     """
@@ -61,10 +76,7 @@ def position_grid(
         angle = x[:, None] * frequency
         return 0.1 * torch.cat((angle.sin(), angle.cos()), -1).float().to(device)
 
-    columns = wave(u)[None].expand(height, -1, -1)
-    rows = wave(v)[:, None].expand(-1, width, -1)
-    # Channels last in memory, like the tokens it is added to.
-    return torch.cat((columns, rows), -1).permute(2, 0, 1)
+    return wave(u).T[:, None], wave(v).T[:, :, None]
 
 
 class ResidualConvUnit(nn.Module):
@@ -93,7 +105,7 @@ class FusionBlock(nn.Module):
     def forward(self, coarse: Tensor, fine: Tensor | None, size: tuple[int, int]) -> Tensor:
         x = coarse if fine is None else coarse + self.resConfUnit1(fine)
         x = self.resConfUnit2(x)
-        return self.out_conv(F.interpolate(x, size=size, mode="bilinear", align_corners=True))
+        return F.interpolate(self.out_conv(x), size=size, mode="bilinear", align_corners=True)
 
 
 class Scratch(nn.Module):
@@ -166,7 +178,10 @@ class DenseHead(nn.Module):
         for i, x in enumerate(details):
             stages[i] = stages[i] + self.details[i](x)
         x = self.scratch.output_conv1(self.scratch.fuse(stages))
-        x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True).add_(grid.output)
+        x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True)
+        columns, rows = grid.output
+        x[:, : len(columns)].add_(columns)
+        x[:, len(columns) :].add_(rows)
         return self.scratch.output_conv2(x)
 
 

@@ -1,0 +1,46 @@
+"""Peak memory of this process (Linux) and the time it spends inside matrix products."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ATTENTION = ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_flash_attention")
+PRODUCTS = (*ATTENTION, "aten::addmm", "aten::mm", "aten::bmm", "aten::convolution")
+
+
+class KernelClock(TorchDispatchMode):
+    """Adds up the seconds inside the operators named, for whatever runs under it: `with KernelClock(PRODUCTS) as c`."""
+
+    def __init__(self, names: Collection[str]):
+        super().__init__()
+        self.names, self.seconds = frozenset(names), 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        begun = time.perf_counter()
+        result = func(*args, **(kwargs or {}))
+        if func.name().split(".")[0] in self.names:
+            self.seconds += time.perf_counter() - begun
+        return result
+
+
+def forget_peak() -> int:
+    """Let the peak of resident memory begin here; returns what is resident, in bytes."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak_bytes() -> int:
+    """Peak of resident memory since then."""
+    return _status("VmHWM")
+
+
+def _status(key: str) -> int:
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(key))
+    return int(line.split()[1]) * 1024
