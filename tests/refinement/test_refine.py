@@ -140,6 +140,14 @@ def test_pure_rotation(cameras: np.ndarray) -> None:
     assert np.ptp(result.world_from_cam[:, :3, 3], axis=0).max() < 1e-9
 
 
+def test_little_parallax_is_not_called_a_turn() -> None:
+    truth = walk(FRAMES, 0.008, turn=0.03)  # three quarters of a degree over the clip, at the median depth
+    result = refine(film(ROOM, truth), disturbed(truth), K, K=K)
+    assert result.report.camera_motion == "moving" and result.report.count("geometry") == FRAMES
+    assert rotation_errors_deg(result.world_from_cam, truth).max() < 0.1
+    assert position_error(result.world_from_cam, truth) < 0.3
+
+
 def test_a_static_camera(cameras: np.ndarray) -> None:
     still = np.tile(np.eye(4), (FRAMES, 1, 1))
     rng = np.random.default_rng(0)

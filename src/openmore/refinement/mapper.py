@@ -4,7 +4,8 @@ Choices
 - Grow from the pair of frames with most parallax, always taking the frame next to a known one that sees most points:
   its pose from PnP in RANSAC, new points by triangulation, then bundle adjustment of the frames around it.
 - The whole map is adjusted each time it has grown by half: the sum of those solves is linear in the frames.
-- Only points whose rays span `MIN_ANGLE` take part while growing: others would hold the camera to a guessed depth.
+- Only points whose rays span an angle take part while growing: others would hold the camera to a guessed depth. It is
+  `MIN_ANGLE`, or less where even the first pair spans less: a map of little parallax is better than none.
 - A frame PnP refuses is asked once more after its neighbours are known, and otherwise left to the caller.
 """
 
@@ -24,6 +25,7 @@ from openmore.refinement.triangulate import fits, ray_angles, triangulate
 from openmore.refinement.twoview import Pair, RelativeMotion, relative_motion
 
 MIN_ANGLE = 1.0  # degrees, while growing
+SEED_SHARE = 0.3  # of the median angle of the first pair, where that is less than MIN_ANGLE
 FAR_ANGLE = 0.2  # degrees, at the end
 POLISHES = 3
 MIN_PNP = 15  # inliers
@@ -61,6 +63,7 @@ class Mapper:
         self.placed = np.zeros(points, bool)
         self.good = np.ones(len(obs), bool)
         self.tries = np.zeros(frames, int)
+        self.least_angle = MIN_ANGLE
         self._by_frame = np.argsort(obs.frame, kind="stable")
         self._frame_starts = np.searchsorted(obs.frame[self._by_frame], np.arange(frames + 1))
         self._point_starts = np.searchsorted(obs.point, np.arange(points + 1))
@@ -100,7 +103,7 @@ class Mapper:
         """All points again from the cameras, far ones too."""
         self.placed[:] = False
         self.good[:] = True
-        self._place(np.flatnonzero(self.known[self.obs.frame]), FAR_ANGLE)
+        self._place(np.flatnonzero(self.known[self.obs.frame]), min(FAR_ANGLE, self.least_angle))
 
     def adjust_all(self, first: int, iterations: int) -> None:
         """Bundle adjustment of everything known, focal length included; frame `first` stays."""
@@ -141,6 +144,7 @@ class Mapper:
         best, begin = sorted(found, key=lambda f: -f[0].parallax)[rank]
         self._set_camera(begin.b, best.b_from_a[:3, :3], best.b_from_a[:3, 3])
         self.known[[begin.a, begin.b]] = True
+        self.least_angle = min(MIN_ANGLE, SEED_SHARE * best.angle_deg)
         self._place(self.rows_of([begin.b]))
         self._adjust(np.array([begin.a, begin.b]), held=[begin.a], iterations=10)
         return begin.a
@@ -205,8 +209,9 @@ class Mapper:
         known = np.flatnonzero(self.known)
         return known[np.argsort(np.abs(known - frame), kind="stable")[:count]]
 
-    def _place(self, rows: np.ndarray, least_angle: float = MIN_ANGLE) -> None:
+    def _place(self, rows: np.ndarray, least_angle: float | None = None) -> None:
         """Triangulate the unplaced points among the observation rows that two known frames see."""
+        least_angle = self.least_angle if least_angle is None else least_angle
         points = np.unique(self.obs.point[rows])
         points = points[~self.placed[points]]
         rows = self._rows_of_points(points)

@@ -22,6 +22,7 @@ from openmore.refinement.triangulate import fits
 from openmore.refinement.twoview import ROTATION_PX, Pair, bearings, fit_rotation
 
 OUTLIER_PX = 3.0
+ROBUST_PX = (4.0, 1.0)  # of the two solves: chained rotations may begin pixels away, where a narrow loss is flat
 
 
 def chain_rotations(
@@ -54,9 +55,12 @@ def adjust_rotations(
     free = known.copy()
     free[first] = False
     state = replace(state, points=_at_infinity(state, obs))
-    settings = Settings(free, free_focal=free_focal, translate=False, iterations=20, focal_prior=prior)
-    for _ in range(2):
+    for width in ROBUST_PX:
+        settings = Settings(
+            free, free_focal=free_focal, translate=False, robust_px=width, iterations=20, focal_prior=prior
+        )
         state = solve(state, obs, settings).state
+        state = replace(state, points=_far(state.points[:, :3]))  # nothing holds w: its sign would be an accident
         ok = fits(state, obs, OUTLIER_PX)
         enough = np.bincount(obs.point[ok], minlength=len(state.points)) > 1
         keep = ok & enough[obs.point]
@@ -66,9 +70,14 @@ def adjust_rotations(
 
 
 def _at_infinity(state: State, obs: Observations) -> np.ndarray:
-    """Directions [P, 4] of the tracks, from their first observations; a tiny w keeps them in front of the cameras."""
+    """Directions [P, 4] of the tracks, from their first observations; a tiny w tells front from back."""
     starts = np.flatnonzero(np.r_[True, np.diff(obs.point) != 0])
     rays = bearings(obs.uv[starts], intrinsics(state.focal, state.aspect, state.center))
     world = (state.R[obs.frame[starts]].swapaxes(1, 2) @ rays[..., None])[..., 0]
-    points = np.concatenate((world, np.full((len(world), 1), 1e-6)), 1)
+    return _far(world)
+
+
+def _far(directions: np.ndarray) -> np.ndarray:
+    """Points [P, 4] at the end of directions [P, 3]."""
+    points = np.concatenate((directions, np.full((len(directions), 1), 1e-6)), 1)
     return points / np.linalg.norm(points, axis=1, keepdims=True)
