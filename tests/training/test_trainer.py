@@ -167,6 +167,17 @@ def test_bf16_and_recomputation_change_little(tmp_path: Path) -> None:
     assert half == pytest.approx(plain, rel=0.05) and half != plain
 
 
+def test_emulated_bf16_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("openmore.training.trainer.fast_bf16", lambda device: False)
+    run(tmp_path / "half", "optim.steps=1", "run.precision=bf16")
+    assert "run.precision=fp32 is faster here" in caplog.text
+    caplog.clear()
+    run(tmp_path / "full", "optim.steps=1", "run.precision=fp32")
+    assert "emulated" not in caplog.text
+
+
 def test_frozen_parts_stay(tmp_path: Path) -> None:
     torch.manual_seed(0)
     run(tmp_path, "optim.freeze=aggregator.*", "optim.ema=0", "optim.steps=1")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from openmore.errors import CheckpointError, ConfigError
 from openmore.model.more import MoRe, RawOutput
+from openmore.model.weights.load import fast_bf16
 from openmore.training import checkpoint, optim, settings
 from openmore.training.batch import Batch
 from openmore.training.config import TrainConfig
@@ -71,6 +72,10 @@ class Trainer:
     def _ready(self, model: MoRe) -> MoRe:
         if self.ranks.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # the float32 heads: TF32 products are exact enough
+        if self.config.run.precision == "bf16" and not fast_bf16(self.ranks.device) and self.ranks.main:
+            logger.warning(
+                "bf16 is emulated on this device and can be ten times slower: --set run.precision=fp32 is faster here"
+            )
         model.train().requires_grad_(True).to(self.ranks.device)
         model.half_heads = self.config.run.half_heads
         if self.ranks.device.type == "cpu" and self.ranks.world == 1:  # FSDP shards contiguous parameters only
