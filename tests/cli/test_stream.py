@@ -86,6 +86,13 @@ def test_ctrl_c_ends_it_and_keeps_what_there_is(
     assert len(Reconstruction.load(tmp_path / "s")) == 3 and (tmp_path / "state").is_file()
 
 
+def test_a_state_that_cannot_be_saved_does_not_cost_the_scene(openmore: Callable, video: Path, tmp_path: Path) -> None:
+    state = tmp_path / "missing" / "state"
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--max-frames", 2, "--save-state", state)
+    assert ran.code == 2 and "cannot write" in ran.message
+    assert len(Reconstruction.load(tmp_path / "s")) == 2
+
+
 def test_an_error_in_the_middle_keeps_what_there_is(
     openmore: Callable, video: Path, tmp_path: Path, fourth_push: Callable
 ) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import av
@@ -62,11 +63,19 @@ def http(pictures: list[np.ndarray], fps: int, connections: int = 1) -> Iterator
 
 @contextmanager
 def udp(pictures: list[np.ndarray], fps: int) -> Iterator[str]:
-    """MPEG-TS datagrams, sent whether anybody listens or not."""
+    """MPEG-TS datagrams, sent whether anybody listens or not, though not before somebody could: machines may be slow."""
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
-        url = f"udp://127.0.0.1:{probe.getsockname()[1]}"
-    with background(lambda: send(url, "mpegts", pictures, fps)):
+        port = probe.getsockname()[1]
+
+    def work() -> None:
+        table, deadline = Path("/proc/net/udp"), time.monotonic() + 30
+        while table.exists() and f":{port:04X} " not in table.read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        send(url, "mpegts", pictures, fps)
+
+    url = f"udp://127.0.0.1:{port}"
+    with background(work):
         yield url
 
 

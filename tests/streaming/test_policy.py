@@ -90,6 +90,8 @@ def test_a_small_budget_names_the_minimum() -> None:
     ("make", "message"),
     [
         (lambda: Window(0), "window is 0"),
+        (lambda: Window(2.5), "window is 2.5, expected a whole number"),
+        (lambda: Window("5"), "window is '5'"),
         (lambda: Window(3, -1), "anchors is -1"),
         (lambda: Specials(2, 1, 0), "old is 0"),
         (lambda: KeyframeEvery(0, 2), "keyframe_every is 0"),

@@ -68,7 +68,7 @@ def test_groups_equal_single_frames(model: MoRe) -> None:
     frames = pictures(5)
     with StreamingSession(model, **SIDE) as single, StreamingSession(model, **SIDE) as grouped:
         expected = [single.push(frame) for frame in frames]
-        ours = [*grouped.push_many(frames[:2]), *grouped.push_many([]), *grouped.push_many(frames[2:])]
+        ours = [*grouped.push_many(frames[:2]), *grouped.push_many([]), *grouped.push_many(np.stack(frames[2:]))]
     for a, b in zip(ours, expected, strict=True):
         assert_equal(a, b, 1e-5)
 
@@ -159,10 +159,13 @@ def test_full_attention_weights_warn(model: MoRe) -> None:
         (pictures(1, (60, 60))[0], "frame 2 is 60x60, the stream began with 80x60: reset"),
         (np.zeros((60, 80)), r"expected uint8 \[H, W, 3\], got float64 \[60, 80\]"),
         (Frame(0, 0.0, np.zeros((60, 80, 3), np.float32), "x"), "expected uint8"),
-        (torch.full((3, 60, 80), float("nan")), "finite tensor"),
+        (np.zeros((0, 80, 3), np.uint8), r"got uint8 \[0, 80, 3\]"),
+        (torch.full((3, 60, 80), float("nan")), "finite"),
+        (torch.full((3, 60, 80), 200.0), r"200\.\.200, expected finite ones in 0\.\.1"),
+        (torch.zeros((3, 60, 80), dtype=torch.uint8), r"float tensor \[3, H, W\] in 0\.\.1, got torch\.uint8"),
         (torch.zeros(60, 80, 3), r"tensor \[3, H, W\]"),
     ],
-    ids=["size", "grey", "float", "nan", "layout"],
+    ids=["size", "grey", "float", "empty", "nan", "scale", "bytes", "layout"],
 )
 def test_a_refused_frame_leaves_the_session_usable(model: MoRe, bad, message: str) -> None:
     frames = pictures(4)
@@ -232,6 +235,10 @@ def test_impossible_settings_are_refused(model: MoRe) -> None:
         pytest.raises(ConfigError, match=r"a cache budget of 0.01 MB is too small.*give at least 0\.\d MB"),
         StreamingSession(model, policy=Budget(0.01), **SIDE) as stream,
     ):
+        stream.push(pictures(1)[0])
+    with pytest.raises(ConfigError, match="cache_dtype"), StreamingSession(model, cache_dtype=torch.int8) as stream:
+        stream.push(pictures(1)[0])
+    with pytest.raises(ConfigError, match="0 pixels"), StreamingSession(model, long_side=0) as stream:
         stream.push(pictures(1)[0])
     plain = lively(replace(preset("tiny"), duplicate_camera=False))
     with pytest.raises(ConfigError, match="no duplicate camera token"), StreamingSession(plain, refinable=True) as s:

@@ -210,6 +210,18 @@ def test_a_step_that_breaks_off_leaves_no_trace(model: MoRe, policy, error, monk
     assert_same(stream_module.join([first, push(stream, images[:, 5:])]), expected, 1e-6)
 
 
+def test_a_cache_that_outgrows_memory_ends_with_a_line(model: MoRe, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = clip(18)
+    stream = open_stream(model)
+    first = push(stream, images[:, :16])  # as many as there was room for
+    with monkeypatch.context() as patch:
+        patch.setattr("openmore.streaming.cache.available_bytes", lambda _: 1000)
+        with pytest.raises(StreamError, match=r"the cache has outgrown memory.*choose a window or a budget"):
+            stream.step(images[:, 16:17])
+    assert stream.frames_seen == 16
+    assert_same(stream_module.join([first, push(stream, images[:, 16:])]), one_pass(model, images))
+
+
 def test_impossible_options_are_refused(model: MoRe, monkeypatch: pytest.MonkeyPatch) -> None:
     for options, message in (
         (StreamOptions(iterations=5), "expected 1..4"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmore.errors import ConfigError, InputError
+from openmore.errors import ConfigError, InputError, StreamError
 from openmore.io.frames import Frame
 from openmore.io.source import DamagedFrame, LazyFrame, SourceInfo
 from openmore.streaming import live_sources
@@ -323,3 +323,15 @@ def test_leaving_writes_what_waits() -> None:
         for i in range(5):
             out.put(prediction(i))
     assert sink.seen == [0, 1, 2, 3, 4] and not sink.finished
+
+
+def test_a_closed_output_says_so() -> None:
+    sink = Slow()
+    sink.go.set()
+    out = OutputStreamer([sink], buffer=1)
+    out.put(prediction(0))
+    out.close()
+    for i in (1, 2):  # the second found no room, and waited for a thread that had gone
+        with pytest.raises(StreamError, match="this output is closed"):
+            out.put(prediction(i))
+    assert sink.seen == [0]

@@ -186,11 +186,13 @@ class Job:
         if self.polish is not None:
             info.extra["refinement_window"] = self.polish.report()
         self.warnings = info.warnings
-        if save_state is not None:
-            self.session.save(save_state)
-        self.output.finish(info)
-        if out is not None and self.refine_every:
-            self.refined.save(out / "refined_trajectory.txt")
+        try:
+            self.output.finish(info)
+            if out is not None and self.refine_every:
+                self.refined.save(out / "refined_trajectory.txt")
+        finally:  # a scene that cannot be written does not cost the state, nor the other way round
+            if save_state is not None:
+                self.session.save(save_state)
 
     def _step(self, prediction: FramePrediction) -> None:
         self.cache_mb = self.session.memory_mb

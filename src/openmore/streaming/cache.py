@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from openmore.errors import StreamError
 from openmore.model.config import ModelConfig
+from openmore.model.estimate import available_bytes
 from openmore.streaming.policy import Kept
 
 
@@ -132,10 +134,17 @@ class TokenStore:
         """Make room for `tokens` slots, at least a quarter as many again as there were when growing.
 
         A token is then copied five times in its life at most on average, and a fifth of the memory held is spare.
+        Raises StreamError before the machine runs out of memory.
         """
         if tokens <= self.capacity:
             return
         capacity = max(tokens, self.capacity + self.capacity // 4)
+        more, free = self.bytes * (capacity - self.capacity) // self.capacity, available_bytes(self.device)
+        if more > free:
+            raise StreamError(
+                f"the cache has outgrown memory: it needs {more / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free; "
+                "choose a window or a budget"
+            )
         for tensors in (self.k, self.v):
             for i, old in enumerate(tensors):
                 if old.shape[2] < capacity:  # some have grown already if an earlier attempt ran out of memory

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple, Protocol
 
 from openmore.errors import ConfigError
@@ -40,8 +41,10 @@ class Policy(Protocol):
 
 def _require_positive(**values: int) -> None:
     for name, value in values.items():
-        if value < (0 if name == "anchors" else 1):
-            raise ConfigError(f"{name} is {value}, expected {'0 or more' if name == 'anchors' else 'at least 1'}")
+        least = 0 if name == "anchors" else 1
+        if not isinstance(value, Integral) or value < least:
+            expected = "0 or more" if name == "anchors" else "at least 1"
+            raise ConfigError(f"{name} is {value!r}, expected a whole number, {expected}")
 
 
 def _recent(whole: tuple[int, ...], n: int, anchors: int) -> tuple[int, ...]:

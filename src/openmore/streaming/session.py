@@ -35,6 +35,8 @@ from openmore.types import Camera, FramePrediction
 
 log = logging.getLogger(__name__)
 
+OVERSHOOT = 0.5  # how far a resized picture may leave 0..1; more is another scale, 0..255 for instance
+
 
 @dataclass(frozen=True)
 class Refined:
@@ -73,7 +75,8 @@ class StreamingSession:
             raise ConfigError("give either window or policy, not both")
         policy = policy or (KeepAll() if window is None else Window(window, anchors))
         chosen = None if outputs is None else frozenset({"camera", "depth", *outputs})
-        self.model, self.long_side = model, long_side or model.config.image_size
+        self.model = model
+        self.long_side = model.config.image_size if long_side is None else long_side
         self.options = StreamOptions(policy, chosen, iterations, refinable, cache_dtype=cache_dtype, graphs=graphs)
         self.warnings: list[str] = []
         if model.config.attention == "full" and not str(model.provenance.get("name", "")).startswith("small"):
@@ -130,6 +133,7 @@ class StreamingSession:
 
     def push_many(self, frames: Sequence[Frame | np.ndarray | Tensor]) -> list[FramePrediction]:
         """Frames that arrived together; each sees the past and the group up to itself, as if pushed one by one."""
+        frames = list(frames)  # a stack of pictures is a sequence too
         if not frames:
             return []
         with self._alone():
@@ -209,8 +213,13 @@ def as_frame(frame: Frame | np.ndarray | Tensor, position: int) -> Frame:
         _require_picture(frame.image, position)
         return frame
     if isinstance(frame, Tensor):
-        if frame.dim() != 3 or frame.shape[0] != 3 or not bool(torch.isfinite(frame).all()):
-            raise StreamError(f"frame {position}: expected a finite tensor [3, H, W] in 0..1, got {list(frame.shape)}")
+        if frame.dim() != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
+            raise StreamError(
+                f"frame {position}: expected a float tensor [3, H, W] in 0..1, got {frame.dtype} {list(frame.shape)}"
+            )
+        low, high = (float(x) for x in frame.float().aminmax()) if frame.numel() else (0.0, 0.0)
+        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # NaN fails too
+            raise StreamError(f"frame {position}: pixels lie in {low:g}..{high:g}, expected finite ones in 0..1")
         frame = (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     array = np.asarray(frame)
     _require_picture(array, position)
@@ -218,5 +227,5 @@ def as_frame(frame: Frame | np.ndarray | Tensor, position: int) -> Frame:
 
 
 def _require_picture(array: np.ndarray, position: int) -> None:
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise StreamError(f"frame {position}: expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")

@@ -23,6 +23,7 @@ from openmore.streaming.graphs import GraphedSteps
 from openmore.streaming.policy import Budget, KeepAll, Kept, Policy
 
 GROWTH = 16  # frames an unbounded cache has room for at first
+CACHE_DTYPES = (None, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class TensorStream:
             raise ConfigError("these weights have no duplicate camera token: this stream cannot be refinable")
         if options.iterations is not None and not 1 <= options.iterations <= model.config.camera_iterations:
             raise ConfigError(f"iterations is {options.iterations}, expected 1..{model.config.camera_iterations}")
+        if options.cache_dtype not in CACHE_DTYPES:
+            raise ConfigError(f"cache_dtype is {options.cache_dtype!r}, expected torch.float32, bfloat16 or float16")
         if options.graphs and model.device.type != "cuda":
             raise ConfigError(f"CUDA graphs need a CUDA device, the model is on {model.device}: leave graphs off")
         self.model, self.shape, self.options = model, shape, options
@@ -74,6 +77,8 @@ class TensorStream:
     def step(self, images: Tensor, outputs: Collection[str] | None = None) -> RawOutput:
         """Process new frames [B, G, 3, H, W] (RGB 0..1, arriving together). Raises StreamError, state intact.
 
+        A group of which the policy drops frames runs one by one: what breaks off in the middle (Ctrl-C, no memory)
+        then leaves the frames before it in place, and `frames_seen` says so.
         outputs: heads to run for these frames beside the camera head (default: as opened).
         """
         self._check(images)

@@ -18,7 +18,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from openmore.errors import ConfigError, OpenMoReError
+from openmore.errors import ConfigError, OpenMoReError, StreamError
 from openmore.io.frames import Frame, OnSkip, walk
 from openmore.io.selection import Position, Selection
 from openmore.streaming.live_sources import Reconnecting, open_reader
@@ -43,16 +43,17 @@ class Mailbox(Generic[T]):
         self._error: Exception | None = None
 
     def put(self, item: T) -> bool:
-        """Hand over an item, waiting for room unless the oldest is dropped; False when the reader has left."""
+        """Hand over an item, waiting for room unless the oldest is dropped; False when either side is done."""
         with self._changed:
-            if self._drop_oldest and len(self._items) == self._size:
+            if self._drop_oldest and len(self._items) == self._size and not self._ended:
                 self._items.popleft()
                 self.dropped += 1
-            self._changed.wait_for(lambda: len(self._items) < self._size or self._left)
-            if not self._left:
-                self._items.append(item)
-                self._changed.notify_all()
-            return not self._left
+            self._changed.wait_for(lambda: len(self._items) < self._size or self._left or self._ended)
+            if self._left or self._ended:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
 
     def end(self, error: Exception | None = None) -> None:
         """The writer's last word. The reader gets what is left, then `error` if there is one."""
@@ -182,9 +183,12 @@ class OutputStreamer:
         self._thread.start()
 
     def put(self, prediction: FramePrediction) -> None:
-        """Hand over a prediction. Raises what a sink raised, for instance InputError when the disk is full."""
-        if not self._mailbox.put(prediction) and self._error is not None:
-            raise self._error
+        """Hand over a prediction. Raises what a sink raised, for instance InputError when the disk is full.
+
+        StreamError after `close` or `finish`.
+        """
+        if not self._mailbox.put(prediction):
+            raise self._error or StreamError("this output is closed: the prediction was not written")
 
     def finish(self, info: SceneInfo) -> None:
         """Write what is waiting, then let every sink finish. Raises the first error of a sink."""
