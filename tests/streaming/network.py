@@ -63,7 +63,7 @@ def http(pictures: list[np.ndarray], fps: int, connections: int = 1) -> Iterator
 
 @contextmanager
 def udp(pictures: list[np.ndarray], fps: int) -> Iterator[str]:
-    """MPEG-TS datagrams, sent whether anybody listens or not, though not before somebody could: machines may be slow."""
+    """MPEG-TS datagrams, sent whether anybody listens or not, though not before somebody could: machines are slow."""
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
