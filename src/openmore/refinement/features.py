@@ -48,13 +48,13 @@ def detect(grey: np.ndarray, limit: int, keep: np.ndarray | None = None) -> Keyp
     import cv2
 
     sift = cv2.SIFT.create(nfeatures=0, contrastThreshold=CONTRAST)
-    found = sift.detect(grey, None if keep is None else keep.astype(np.uint8))
+    # Descriptors of points that are not kept cost less than building the scale space twice.
+    found, descriptors = sift.detectAndCompute(grey, None if keep is None else keep.astype(np.uint8))
     if not found:
         return Keypoints.none()
     uv = np.array([point.pt for point in found], np.float32)
     chosen = _spread(uv, np.array([point.response for point in found]), grey.shape, limit)
-    kept, descriptors = sift.compute(grey, [found[i] for i in chosen])
-    return Keypoints(np.array([point.pt for point in kept], np.float32), descriptors.astype(np.uint8))
+    return Keypoints(uv[chosen], descriptors[chosen].astype(np.uint8))
 
 
 def match(a: np.ndarray, b: np.ndarray, ratio: float = RATIO) -> np.ndarray:
@@ -63,12 +63,12 @@ def match(a: np.ndarray, b: np.ndarray, ratio: float = RATIO) -> np.ndarray:
         return np.zeros((0, 2), np.int64)
     similarity = a @ b.T
     rows, nearest = np.arange(len(a)), similarity.argmax(1)
-    mutual = similarity.argmax(0)[nearest] == rows
     best = similarity[rows, nearest]
     similarity[rows, nearest] = -1.0
     # |x - y|^2 = 2 - 2 <x, y> for unit vectors.
-    distinct = (1 - best) < ratio**2 * (1 - similarity.max(1))
-    index = np.flatnonzero(mutual & distinct)
+    index = np.flatnonzero((1 - best) < ratio**2 * (1 - similarity.max(1)))
+    # The way back is asked of the few that are left: cheaper than the maxima of all columns.
+    index = index[(b[nearest[index]] @ a.T).argmax(1) == index] if len(index) else index
     return np.stack((index, nearest[index]), -1)
 
 

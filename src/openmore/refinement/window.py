@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from openmore.io.intrinsics import Intrinsics
 from openmore.refinement import tracks
@@ -38,7 +39,7 @@ STEP = 0.03  # median displacement that makes a keyframe, of the longer side
 FEATURES = 1000
 PER_CELL = 6  # tracks, see tracks.thin
 LEAST_ANGLE = 0.5  # degrees between rays, median over the points, below which there is no map yet
-FOCAL_VIEWS = 4  # keyframes that vote for the focal length, when K is not known, before a map is begun
+FOCAL_VIEWS = 2  # earlier keyframes that vote for the focal length, when K is not known, before a map is begun
 FAR_OFF = 0.5  # log ratio to the network's focal length beyond which so few votes are not believed
 FIXED = FocalModel(False, None)  # a window is too short to solve for it: a free focal length runs off
 LOST = 3  # frames in a row without a match after which the window begins anew, at the next that is not blank
@@ -77,6 +78,7 @@ class SlidingWindow:
         self._lost = 0  # frames in a row that matched nothing
         self._refused = 0  # frames in a row that the map could not place
 
+    @threadpool_limits.wrap(limits=1, user_api="blas")  # as in apply: small matrices
     def push(self, image: np.ndarray, prediction: FramePrediction) -> FramePrediction:
         """The prediction with its camera solved and its depth in the same units; `image` uint8 [H, W, 3] RGB."""
         picture = working_picture(image)
@@ -171,8 +173,12 @@ class SlidingWindow:
                 self._K = intrinsics(focal, self._K[1, 1] / self._K[0, 0], self._K[:2, 2])
         if (self.known is None and new < FOCAL_VIEWS) or self._only_turns(pairs, keypoints):
             return None
-        mapper = Mapper(obs, new + 1, self._K, FIXED)
-        if not mapper.grow(pairs, keypoints) or not mapper.known[new]:
+        # The pair with most parallax may be too old for its map to reach the newest view: then begin with that one.
+        for seeds in (pairs, [pair for pair in pairs if pair.b == new]):
+            mapper = Mapper(obs, new + 1, self._K, FIXED)
+            if mapper.grow(seeds, keypoints) and mapper.known[new]:
+                break
+        else:
             return None
         used = mapper.used()
         if not len(used) or np.median(ray_angles(mapper.state, tracks.renumber(used))) < LEAST_ANGLE:
