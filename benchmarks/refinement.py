@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,32 @@ KEEP = (
 ).split()
 
 
-def cases(dataset: Any) -> Iterator[Case]:
-    """Every clip that has true cameras."""
-    for name in dataset.names():
-        if "cameras" in dataset.truth(name):
-            frames = tuple(dataset.frame_ids(name))
-            yield Case(Job(name, frames), dataset.load(name, frames), dataset.truth(name))
+METHODS = {
+    "clips": ("sift", "sift-no-K", "network", "geometry", "geometry+K", "stream+K"),
+    "synthetic": ("sift", "sift-no-K", "network", "geometry", "stream+K"),
+}
+
+
+def method(name: str) -> Any:
+    """One method under test."""
+    if name.startswith("sift"):
+        return TwoView(known_K=name == "sift")
+    if name == "network":
+        return Network("small")
+    mode = "stream-window16" if name.startswith("stream") else "full"
+    return Network("small", mode, refine="geometry", known_K=name.endswith("+K"))
+
+
+def dataset_of(args: argparse.Namespace) -> Any:
+    if args.suite == "clips":
+        return PosedFolder(args.clips, fill_missing=True)
+    return SyntheticClips(args.count, args.frames)
+
+
+def case_of(dataset: Any, name: str) -> Case:
+    """A clip with its truth."""
+    frames = tuple(dataset.frame_ids(name))
+    return Case(Job(name, frames), dataset.load(name, frames), dataset.truth(name))
 
 
 def measure(method: Any, case: Case) -> dict[str, Any]:
@@ -54,16 +75,23 @@ def measure(method: Any, case: Case) -> dict[str, Any]:
     return {key: round(float(row[key]), 6) for key in KEEP if key in row}
 
 
-def run(dataset: Any, methods: list[Any]) -> dict[str, Any]:
-    """Rows per clip and method, printed as they come."""
-    rows: dict[str, Any] = {}
-    begun = time.perf_counter()
-    for case in cases(dataset):
-        row = {method.name: measure(method, case) for method in methods}
-        moving = None if case.sample.motion is None else float((case.sample.motion == 1).mean())
-        rows[case.job.sequence] = {"frames": len(case.sample), "moving_share": moving, "methods": row}
-        for name, values in row.items():
-            print(f"{case.job.sequence:30} {name:28}", " ".join(f"{k}={v:.4g}" for k, v in values.items()), flush=True)
+def one_clip(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """All methods on one clip, printed as they come."""
+    case = case_of(dataset_of(args), name)
+    rows = {}
+    for under_test in map(method, METHODS[args.suite]):
+        row = rows[under_test.name] = measure(under_test, case)
+        print(f"{name:30} {under_test.name:28}", " ".join(f"{k}={v:.4g}" for k, v in row.items()), flush=True)
+    moving = None if case.sample.motion is None else float((case.sample.motion == 1).mean())
+    return {"frames": len(case.sample), "moving_share": moving, "methods": rows}
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Rows per clip that has true cameras, and method."""
+    dataset, begun = dataset_of(args), time.perf_counter()
+    names = [name for name in dataset.names() if "cameras" in dataset.truth(name)]
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+        rows = dict(zip(names, pool.map(one_clip, [args] * len(names), names)))
     return {"wall_seconds": round(time.perf_counter() - begun, 1), "clips": rows}
 
 
@@ -87,18 +115,10 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--jobs", type=int, default=1, help="clips at a time")
     parser.add_argument("--dry", action="store_true", help="print only")
     args = parser.parse_args()
-    methods = [
-        TwoView(),
-        TwoView(known_K=False),
-        Network("small"),
-        Network("small", refine="geometry"),
-        Network("small", refine="geometry", known_K=True),
-        Network("small", "stream-window16", refine="geometry", known_K=True),
-    ]
-    dataset = PosedFolder(args.clips, fill_missing=True) if args.suite == "clips" else None
-    results = run(dataset or SyntheticClips(args.count, args.frames), methods)
+    results = run(args)
     results["summary"] = summary(results["clips"])
     if not args.dry:
         record(f"refinement_{args.suite}", results)
