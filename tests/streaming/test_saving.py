@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from openmore.errors import InputError, StreamError
 from openmore.model.more import MoRe
 from openmore.streaming.policy import KeepAll, KeyframeEvery, Specials, Window
+from openmore.streaming.saving import HEADER
 from openmore.streaming.session import StreamingSession
 from tests.streaming.conftest import pictures
 
@@ -81,9 +85,23 @@ def test_a_damaged_file_is_refused_and_the_session_goes_on(model: MoRe, saved: P
         assert stream.frames_seen == 2
 
 
-def test_a_file_of_something_else_is_refused(model: MoRe, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+@pytest.mark.parametrize(
+    ("missing", "message"), [("world_from_first", "world_from_first"), ("tokens.1.k", r"tokens\.1\.k"), (None, "slots")]
+)
+def test_a_file_that_lacks_something_is_refused(model: MoRe, saved: Path, missing: str | None, message: str) -> None:
+    with safe_open(saved, framework="pt") as handle:
+        header = json.loads(handle.metadata()[HEADER])
+        tensors = {key: handle.get_tensor(key) for key in handle.keys() if key != missing}  # noqa: SIM118
+    if missing is None:
+        header["slots"]["tokens"]["0"].pop()
+    save_file(tensors, saved, {HEADER: json.dumps(header)})
+    with StreamingSession(model, window=2, **SIDE) as stream:
+        with pytest.raises(StreamError, match=f"is not a whole saved stream.*{message}"):
+            stream.load(saved)
+        assert stream.push(pictures(1)[0]).index == 0
 
+
+def test_a_file_of_something_else_is_refused(model: MoRe, tmp_path: Path) -> None:
     save_file({"weights": torch.zeros(2)}, tmp_path / "other.safetensors")
     with StreamingSession(model) as stream, pytest.raises(StreamError, match="is not a saved stream"):
         stream.load(tmp_path / "other.safetensors")

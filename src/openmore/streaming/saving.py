@@ -67,8 +67,11 @@ def load_stream(model: MoRe, options: StreamOptions, path: Path) -> tuple[Tensor
     for key, value in {"version": VERSION, **_identity(stream)}.items():
         if header.get(key) != value:
             raise StreamError(f"{path} was saved with {key} {header.get(key)!r}, this session has {value!r}")
-    _restore(stream, header, tensors)
-    return stream, sizing, tensors["world_from_first"]
+    try:
+        _restore(stream, header, tensors)
+        return stream, sizing, tensors["world_from_first"]
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise StreamError(f"{path} is not a whole saved stream: {error}") from error
 
 
 def _restore(stream: TensorStream, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -79,7 +82,9 @@ def _restore(stream: TensorStream, header: dict[str, Any], tensors: dict[str, Te
             index = torch.arange(k.shape[2], device=store.device)
             store.write(layer, index, k.to(store.device), v.to(store.device))
         store.slots = {int(frame): indices for frame, indices in header["slots"][name].items()}
-        store.used, store.free = sum(map(len, store.slots.values())), []
+        store.used, store.free = k.shape[2], []
+        if sorted(slot for indices in store.slots.values() for slot in indices) != list(range(store.used)):
+            raise ValueError(f"its frames do not fill the {store.used} slots of {name}")
     stream.cache.held = Kept(tuple(header["whole"]), tuple(header["specials"]))
     stream.frames_seen = header["frames_seen"]
 
