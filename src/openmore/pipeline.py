@@ -192,6 +192,7 @@ def run_full(
             # Only what the network sees stays: 1,000 frames at their own size would be gigabytes.
             clip.append((replace(frame, image=picture), sizing))
             progress("decode", len(clip), None)
+    progress("decode", len(clip), len(clip))
     if not clip:
         raise InputError("no usable frame in the source: every frame was damaged or filtered out")
     frames_kept, sizing = [frame for frame, _ in clip], clip[0][1]

@@ -15,7 +15,7 @@ from openmore.refinement.dense_depth import FEW, complete, confidence_of, guess
 from openmore.refinement.densify import shots_of
 from openmore.refinement.report import RefinementReport
 from openmore.refinement.smoothing import Edges, edges_of, fill, smooth
-from openmore.refinement.triangulated import Sight, sight, triangulate
+from openmore.refinement.triangulated import Sight, Triangulation, sight, triangulate
 from tests.refinement.world import ROOM, SHAPE, Card, K, depth_of, film, picture, walk
 
 MOVER = Card((-0.6, 0.5, 2.6), (0.7, 0.7), 9, velocity=(0.0, -0.12, 0.0))
@@ -228,3 +228,18 @@ def test_specks_are_dropped_and_movers_kept() -> None:
     np.testing.assert_allclose(cleaned[5:7, 5:7], 0.1, atol=1e-6)
     cleaned[5:7, 5:7] = 0.9
     np.testing.assert_array_equal(cleaned, motion)
+
+
+def test_a_known_mover_takes_the_depth_around_it() -> None:
+    shape = (60, 80)
+    inverse, information = np.full(shape, 0.5, np.float32), np.full(shape, 1e6, np.float32)
+    inverse[20:40, 30:50] = 5.0  # motion along the epipolar lines passes for depth
+    found = Triangulation(inverse, information, np.zeros(shape, np.float32))
+    edges = Edges(np.ones((60, 79), np.float32), np.ones((59, 80), np.float32))
+    still = np.ones(shape, np.float32)
+    still[18:42, 28:52] = 0
+    fooled, told = complete(found, edges), complete(found, edges, still)
+    assert fooled is not None and told is not None
+    assert fooled.inverse[30, 40] > 4
+    np.testing.assert_allclose(told.inverse, 0.5, rtol=0.05)
+    assert not told.triangulated[30, 40]

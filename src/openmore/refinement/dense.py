@@ -30,6 +30,7 @@ FLOW_SIDE = 384  # pixels
 AGAIN = (1, 2)  # steps
 AGAIN_PX = 4.0  # median parallax above which flow is estimated once more with the known depth undone
 LOST_FLOW = 0.2  # share of the pixels with flow below which wider steps are not tried
+RIM = 9  # pixels
 UNKNOWN_DEPTH = 0.5  # relative uncertainty of depth that was not measured
 
 
@@ -80,6 +81,8 @@ class DenseWalk:
         motion = self._motion(s, grid, image, edges, sights, dense, predicted, noise_of(found))
         if dense is None:
             return DenseFrame(None, None, motion, 0.0)
+        if motion is not None and (motion > residual_motion.MOVING).any():
+            dense = complete(found, edges, 1 - spread(motion)) or dense
         share = float(dense.triangulated.mean())
         return DenseFrame(1 / dense.inverse, confidence_of(dense), motion, share)
 
@@ -141,6 +144,13 @@ class DenseWalk:
             made = Background(frames, lambda s: grid.small(self._picture(s))) if fixed else None
             self._backgrounds = {shot: made}
         return self._backgrounds[shot]
+
+
+def spread(motion: np.ndarray) -> np.ndarray:
+    """The largest motion [H, W] around each pixel: holes in a mover and its rim are no surface to measure either."""
+    import cv2
+
+    return cv2.dilate(motion, np.ones((RIM, RIM), np.uint8))
 
 
 def parallax(x: Sight, dense: DenseDepth) -> float:

@@ -6,7 +6,8 @@ Choices
 - Inverse depth below its own uncertainty is lifted to it: the distance of far surfaces is a guess, and the shorter one
   errs less.
 - Far from anything measured, the map tends to the frame's median; a plane there made some clips better, others worse.
-- Pixels off their epipolar lines (movers, bad flow) count for nothing and take the depth of what surrounds them.
+- Pixels off their epipolar lines (movers, bad flow) count for nothing and take the depth of what surrounds them; so do
+  movers that are known: what of their motion happens to lie along the lines would be taken for depth.
 - Confidence is 1 + depth / uncertainty, so 1 is a guess and 11 is ten percent; it never exceeds what flow can tell.
 """
 
@@ -46,8 +47,11 @@ def noise_of(found: Triangulation) -> float:
     return max(float(np.median(seen)), LEAST_NOISE) if len(seen) else LEAST_NOISE
 
 
-def complete(found: Triangulation, edges: Edges) -> DenseDepth | None:
-    """A dense map from a triangulation [H, W]; None when the frame shows no parallax."""
+def complete(found: Triangulation, edges: Edges, still: np.ndarray | None = None) -> DenseDepth | None:
+    """A dense map from a triangulation [H, W]; None when the frame shows no parallax.
+
+    `still` [H, W], 0..1, weighs what was triangulated: the probability that the pixel stands still, where it is known.
+    """
     noise = noise_of(found)
     sigma = CAUTION * noise / FLOW_SIGMA / np.sqrt(np.maximum(found.information, 1e-12))
     on_line = (found.residual < 3 * noise + 0.8) & (found.information > 0)  # NaN compares false
@@ -60,6 +64,8 @@ def complete(found: Triangulation, edges: Edges) -> DenseDepth | None:
     variance = np.square(sigma) + np.square(RELATIVE * lifted) + np.square(ABSOLUTE * middle)
     agreed = np.exp(-np.square(np.nan_to_num(found.residual, nan=0) / (2 * noise + 0.4)))
     weight = np.where(on_line, np.minimum(middle**2 / variance, HEAVIEST) * agreed, 0).astype(np.float32)
+    if still is not None:
+        weight, sure = weight * still, sure & (still > 0.5)
     level = np.full_like(lifted, middle)
     inverse = np.maximum(fill(lifted, weight, edges, level, strength=STRENGTH), FARTHEST * middle)
     around = smooth(weight[None], edges, STRENGTH)[0]
