@@ -56,7 +56,7 @@ def test_cameras_are_accurate_and_the_window_stays_small(cameras: np.ndarray, im
     found = run(window, images, disturbed(cameras), cameras)
     assert rotation_errors_deg(found, cameras).max() < 0.3 and position_error(found, cameras) < 0.03
     assert window.sources["geometry"] >= FRAMES - 2
-    assert len(window._views) <= 5 and max(b for _, b in window._pairs) < len(window._views)
+    assert len(window._window) <= 5 and max(b for _, b in window._window.pairs) < len(window._window)
 
 
 def test_the_future_changes_nothing(cameras: np.ndarray, images: list[np.ndarray]) -> None:

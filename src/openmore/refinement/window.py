@@ -1,8 +1,8 @@
 """Geometry for a stream: each camera is solved against a sliding window of keyframes and is final when returned.
 
 Choices
-- A keyframe is a frame whose matches have moved by `STEP` of the picture since the last one. `KEYFRAMES` are kept and
-  the newest `LOOK_BACK` matched: time and memory per frame do not grow with the stream.
+- `KEYFRAMES` are kept (see `keyframes`) and the newest of them matched: time and memory per frame do not grow with the
+  stream.
 - Each frame is placed by PnP in RANSAC and adjusted together with the window, whose two oldest cameras hold the gauge.
   The window goes on improving inside; what was returned is never changed, so small steps remain where it did.
 - Until the window shows parallax the camera only turns; where nothing matches, the network's relative motion is
@@ -12,7 +12,7 @@ Choices
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,21 +23,17 @@ from openmore.refinement import tracks
 from openmore.refinement.apply import working_picture
 from openmore.refinement.bundle import Observations
 from openmore.refinement.camera_motion import longest
-from openmore.refinement.features import Keypoints, detect, match
+from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import focal_from_pairs, intrinsics, matched_rays, square_pixels
+from openmore.refinement.keyframes import Keyframes
 from openmore.refinement.mapper import FocalModel, Mapper
-from openmore.refinement.prior import Prior, moving_mask
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.shot import world_from_cam
 from openmore.refinement.triangulate import ray_angles
-from openmore.refinement.twoview import ROTATION_PX, Pair, fit_rotation, verify
+from openmore.refinement.twoview import ROTATION_PX, Pair, fit_rotation
 from openmore.types import FramePrediction
 
 KEYFRAMES = 8
-LOOK_BACK = 5  # keyframes each frame is matched with
-STEP = 0.03  # median displacement that makes a keyframe, of the longer side
-FEATURES = 1000
-PER_CELL = 6  # tracks, see tracks.thin
 LEAST_ANGLE = 0.5  # degrees between rays, median over the points, below which there is no map yet
 FOCAL_VIEWS = 2  # earlier keyframes that vote for the focal length, when K is not known, before a map is begun
 FAR_OFF = 0.5  # log ratio to the network's focal length beyond which so few votes are not believed
@@ -49,19 +45,6 @@ FEW_POINTS = 60  # key points below which a frame is blank
 Source = Literal["geometry", "turning", "network"]
 
 
-@dataclass
-class View:
-    """A frame of the window."""
-
-    keypoints: Keypoints
-    unit: np.ndarray  # [M, 128]
-    depth: np.ndarray  # [N], predicted, NaN = none
-    weight: np.ndarray  # [N]
-    network: np.ndarray  # [4, 4] world_from_cam as predicted
-    pose: np.ndarray  # [4, 4] world_from_cam as solved so far
-    solved: bool = False  # part of the map
-
-
 class SlidingWindow:
     """Refines a stream's predictions one by one."""
 
@@ -71,8 +54,7 @@ class SlidingWindow:
         self.sources: Counter[str] = Counter()
         self.warnings: list[str] = []
         self.frames = 0
-        self._views: list[View] = []
-        self._pairs: dict[tuple[int, int], Pair] = {}  # places in _views
+        self._window = Keyframes()
         self._K: np.ndarray | None = None
         self._mapped = False
         self._lost = 0  # frames in a row that matched nothing
@@ -89,10 +71,9 @@ class SlidingWindow:
                 self._K = square_pixels(ratio @ camera.K)
             else:
                 self._K = ratio @ self.known.K_for((camera.height, camera.width))
-        self._views.append(self._see(picture, prediction))
-        self._match(picture.shape[:2])
+        self._window.add(picture, prediction)
         source, scale, shift = self._solve(picture.shape[:2])
-        pose = self._views[-1].pose.copy()
+        pose = self._window.views[-1].pose.copy()
         self.sources[source] += 1
         self.frames += 1
         self._tidy(max(picture.shape[:2]))
@@ -105,41 +86,14 @@ class SlidingWindow:
         focal = None if self._K is None else round(float(self._K[0, 0]), 3)
         return {"sources": dict(self.sources), "focal_working_px": focal, "warnings": list(self.warnings)}
 
-    def _see(self, picture: np.ndarray, prediction: FramePrediction) -> View:
-        import cv2
-
-        prior = Prior(prediction.depth, prediction.confidence, prediction.motion)
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        moving = moving_mask(prior, grey.shape)
-        found = detect(grey, FEATURES, None if moving is None else ~moving)
-        network = prediction.camera.world_from_cam
-        pose = network.copy()
-        if self._views:  # until something better is known
-            last = self._views[-1]
-            pose = last.pose @ np.linalg.inv(last.network) @ network
-        depth, weight = prior.depth_at(found.uv, grey.shape), prior.weight_at(found.uv, grey.shape)
-        return View(found, found.unit(), depth, weight, network, pose)
-
-    def _match(self, shape: tuple[int, int]) -> None:
-        new = len(self._views) - 1
-        view = self._views[new]
-        for old in range(max(0, new - LOOK_BACK), new):
-            other = self._views[old]
-            pair = verify(old, new, other.keypoints.uv, view.keypoints.uv, match(other.unit, view.unit))
-            if pair is not None:
-                self._pairs[old, new] = pair
-
     def _solve(self, shape: tuple[int, int]) -> tuple[Source, float, float]:
         """Set the newest view's pose; returns how, and its depth's scale and shift."""
-        new = len(self._views) - 1
-        own = [pair for (_, b), pair in self._pairs.items() if b == new]
+        own = self._window.pairs_of_newest()
         if not own:
-            self._lost += new > 0
+            self._lost += len(self._window) > 1
             return ("network", 1.0, 0.0)
         self._lost = 0
-        keypoints = [view.keypoints for view in self._views]
-        depth, weight = [view.depth for view in self._views], [view.weight for view in self._views]
-        obs = tracks.thin(tracks.link(keypoints, self._pairs.values(), depth, weight), PER_CELL, shape)
+        obs, keypoints = self._window.observations(shape), self._window.keypoints
         if self._mapped:
             if (placed := self._extend(obs)) is not None:
                 self._refused = 0
@@ -154,9 +108,9 @@ class SlidingWindow:
     def _extend(self, obs: Observations) -> tuple[float, float] | None:
         """Place the newest view in the map and adjust the window. None when it cannot be placed."""
         assert self._K is not None
-        new = len(self._views) - 1
+        new = len(self._window) - 1
         mapper = Mapper(obs, new + 1, self._K, FIXED)
-        mapper.start_from(np.stack([view.pose for view in self._views]), np.arange(new))
+        mapper.start_from(np.stack([view.pose for view in self._window.views]), np.arange(new))
         if not mapper.extend(new):
             return None
         return self._take(mapper, np.arange(new + 1))
@@ -166,7 +120,7 @@ class SlidingWindow:
     ) -> tuple[float, float] | None:
         """Make a map from the window, when it shows parallax. None when it does not."""
         assert self._K is not None
-        pairs, new = list(self._pairs.values()), len(self._views) - 1
+        pairs, new = list(self._window.pairs.values()), len(self._window) - 1
         if self.known is None:
             focal = focal_from_pairs(pairs, self._K, max(shape))
             if abs(float(np.log(focal / self._K[0, 0]))) < FAR_OFF:
@@ -189,7 +143,7 @@ class SlidingWindow:
         scale = self._scale_before(world_from_cam(state), mapper.known)
         state = rescaled(state, scale or scene_scale(state, tracks.renumber(used)))
         poses = world_from_cam(state)
-        align = self._views[first].pose @ np.linalg.inv(poses[first])
+        align = self._window.views[first].pose @ np.linalg.inv(poses[first])
         R = (align @ poses)[:, :3, :3].swapaxes(1, 2)
         t = -(R @ (align @ poses)[:, :3, 3:])[..., 0]
         mapper.state = replace(mapper.state, R=R, t=t)
@@ -199,10 +153,10 @@ class SlidingWindow:
 
     def _scale_before(self, poses: np.ndarray, known: np.ndarray) -> float | None:
         """What brings new cameras to the lengths of an earlier map that shares views; None when there is none."""
-        old = [i for i in np.flatnonzero(known) if self._views[i].solved]
+        old = [i for i in np.flatnonzero(known) if self._window.views[i].solved]
         if len(old) < 2:
             return None
-        before = np.linalg.norm(self._views[old[-1]].pose[:3, 3] - self._views[old[0]].pose[:3, 3])
+        before = np.linalg.norm(self._window.views[old[-1]].pose[:3, 3] - self._window.views[old[0]].pose[:3, 3])
         now = np.linalg.norm(poses[old[-1], :3, 3] - poses[old[0], :3, 3])
         return float(before / now) if min(before, now) > 1e-9 else None
 
@@ -218,7 +172,7 @@ class SlidingWindow:
         assert self._K is not None
         poses = world_from_cam(mapper.state)
         for i in frames:
-            self._views[i].pose, self._views[i].solved = poses[i], True
+            self._window.views[i].pose, self._window.views[i].solved = poses[i], True
         self._K = intrinsics(mapper.state.focal, mapper.state.aspect, mapper.state.center)
         used = mapper.used()
         points = np.unique(used.point)
@@ -230,40 +184,25 @@ class SlidingWindow:
         """The newest view only turned since the other one of `pair`."""
         assert self._K is not None
         turn = fit_rotation(*matched_rays(pair, keypoints, self._K), ROTATION_PX / self._K[0, 0])[0]
-        pose = self._views[pair.a].pose.copy()
+        pose = self._window.views[pair.a].pose.copy()
         pose[:3, :3] = pose[:3, :3] @ turn.T
-        self._views[pair.b].pose = pose
+        self._window.views[pair.b].pose = pose
 
     def _tidy(self, long_side: int) -> None:
         """Keep the newest view if it is a keyframe, and at most `keyframes` of them."""
-        new = len(self._views) - 1
-        if self._lost >= LOST and len(self._views[new].keypoints) >= FEW_POINTS:
+        new = len(self._window) - 1
+        if self._lost >= LOST and len(self._window.views[new].keypoints) >= FEW_POINTS:
             self.warnings.append(f"frame {self.frames - 1} matches nothing seen lately (a cut?): the map begins anew")
-            self._views, self._pairs, self._mapped, self._lost = [self._views[new]], {}, False, 0
-            self._views[0].solved = False
+            self._window.keep_only_newest()
+            self._mapped, self._lost = False, 0
             return
-        pair = self._pairs.get((new - 1, new))
-        if new and pair is not None:
-            a = self._views[new - 1].keypoints.uv[pair.index[:, 0]]
-            b = self._views[new].keypoints.uv[pair.index[:, 1]]
-            near = np.median(np.linalg.norm(b - a, axis=1)) < STEP * long_side and len(pair.index) > 60
-            if near and not self._holds_map(new):
-                self._drop(new)
-                return
-        if new and not any(b == new for _, b in self._pairs):
-            return self._drop(new)
-        if len(self._views) > self.keyframes:
-            self._drop(0)
+        if self._window.newest_adds_little(long_side) and not self._holds_map(new):
+            return self._window.drop(new)
+        if new and not self._window.pairs_of_newest():
+            return self._window.drop(new)
+        if len(self._window) > self.keyframes:
+            self._window.drop(0)
 
     def _holds_map(self, new: int) -> bool:
         """Without the newest view the map would have too few cameras to triangulate from."""
-        return self._mapped and sum(view.solved for view in self._views[:new]) < 2
-
-    def _drop(self, place: int) -> None:
-        del self._views[place]
-        shift = lambda i: i - (i > place)  # noqa: E731
-        self._pairs = {
-            (shift(a), shift(b)): replace(pair, a=shift(a), b=shift(b))
-            for (a, b), pair in self._pairs.items()
-            if place not in (a, b)
-        }
+        return self._mapped and sum(view.solved for view in self._window.views[:new]) < 2
