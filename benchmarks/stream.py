@@ -117,6 +117,9 @@ def one_variant(variant: str, size: str, cached: int, frames: int, outputs: str)
     kind, dtype, cache_dtype, heads = VARIANTS[variant]
     shape = parse_size(size)
     model = random_model("vggt-1b", dtype)
+    libraries = TensorStream(random_model("small", dtype), (160, 224), StreamOptions(cache_dtype=cache_dtype))
+    libraries.step(torch.zeros(1, 1, 3, 160, 224))  # their code is in memory from here on
+    del libraries
     before = forget_peak()
     stream = open_prefilled(kind, model, shape, cached, heads, cache_dtype)
     seconds, processor = [], []

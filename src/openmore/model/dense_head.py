@@ -122,9 +122,12 @@ class Scratch(nn.Module):
             nn.Conv2d(features // 2, hidden, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(hidden, out, 1)
         )
 
-    def fuse(self, stages: list[Tensor]) -> Tensor:
-        """Four stages, finest first -> [N, features, 2 * h_1, 2 * w_1]."""
-        narrow = [getattr(self, f"layer{i}_rn")(x) for i, x in enumerate(stages, 1)]
+    def narrow(self, stage: int, x: Tensor) -> Tensor:
+        """Stage 0 (finest) to 3: its channels -> `features`."""
+        return getattr(self, f"layer{stage + 1}_rn")(x)
+
+    def fuse(self, narrow: list[Tensor]) -> Tensor:
+        """Four narrowed stages, finest first -> [N, features, 2 * h_1, 2 * w_1]."""
         x = None
         for i in (4, 3, 2, 1):
             finer = narrow[i - 2].shape[-2:] if i > 1 else [2 * n for n in narrow[0].shape[-2:]]
@@ -174,9 +177,10 @@ class DenseHead(nn.Module):
         for i, x in enumerate(layers):
             x = pointwise(self.projects[i], self.norm(x[:, self.first_patch :]))
             x = x.transpose(1, 2).unflatten(2, grid.patches).add_(grid.stages[i])
-            stages.append(self.resize_layers[i](x))
-        for i, x in enumerate(details):
-            stages[i] = stages[i] + self.details[i](x)
+            x = self.resize_layers[i](x)
+            if i < len(details):
+                x = x + self.details[i](details[i])
+            stages.append(self.scratch.narrow(i, x))  # at once: the wide map is not kept
         x = self.scratch.output_conv1(self.scratch.fuse(stages))
         x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True)
         columns, rows = grid.output
