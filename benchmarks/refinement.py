@@ -36,7 +36,7 @@ KEEP = (
 
 METHODS = {
     "clips": ("sift", "sift-no-K", "network", "geometry", "geometry+K", "stream+K"),
-    "synthetic": ("sift", "sift-no-K", "network", "geometry", "stream+K"),
+    "synthetic": ("sift", "sift-no-K", "geometry"),
 }
 
 
