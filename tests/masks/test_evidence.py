@@ -6,7 +6,7 @@ from openmore.flow.base import FlowResult
 from openmore.flow.dis import DISFlow
 from openmore.masks.decision import Rule
 from openmore.masks.ego import Ego
-from openmore.masks.evidence import Evidence, ask_the_picture, combine, plain, stabilised, warp, witness
+from openmore.masks.evidence import Evidence, ask_the_picture, combine, plain, stabilised, warp, weighed
 from tests.masks.conftest import texture
 
 
@@ -70,19 +70,26 @@ def test_a_pixel_that_no_flow_explains_is_lost() -> None:
     assert not np.isinf(asked.residual[:6]).any()
 
 
-def test_witnesses_are_the_mover_and_not_the_ground_it_leaves_or_hides() -> None:
-    shape, pictures = (40, 80), []
-    square = texture((12, 12), 7)
-    for left in (14, 32, 50):
-        picture = np.full((*shape, 3), 120, np.uint8)
-        picture[14:26, left : left + 12] = square
-        pictures.append(picture)
-    unsure = Evidence(0, np.full(shape, np.nan, np.float32), constant(shape, 0.0, 0.1), 0.05, "geometry")
-    pairs = [ask_the_picture(unsure, still(shape), pictures[1], pictures[k], Rule()) for k in (0, 2)]
-    seen = witness(pairs)
-    assert seen is not None and seen[16:24, 34:42].all()
-    assert not seen[:, :29].any() and not seen[:, 47:].any()  # hidden in one of the two
-    assert witness([unsure]) is None
+def test_colours_weigh_the_residual_down_on_a_blank_wall_and_up_on_a_mover() -> None:
+    shape = (40, 60)
+    a, b = (np.full((*shape, 3), 100, np.uint8) for _ in range(2))
+    square = texture((16, 16), 2)
+    a[12:28, 10:26], b[12:28, 16:32] = square, square
+    evidence = Evidence(1, np.full(shape, 1, np.float32), constant(shape, 1.0), 0.05, "geometry")
+    weight = weighed(evidence, still(shape), a, b, Rule()).residual
+    assert (weight[:, 40:52] < 1 / 3).all() and np.median(weight[14:26, 12:24]) > 2 / 3  # 1/3 px is the floor
+    outside = Ego(np.full((2, *shape), 100, np.float32), np.ones(shape, bool), "geometry")
+    assert np.array_equal(weighed(evidence, outside, a, b, Rule()).residual, evidence.residual)
+
+
+def test_lost_pixels_weigh_most_where_colours_differ_and_others_stay_undecided() -> None:
+    shape = (40, 60)
+    a = texture(shape, 3)
+    b = a.copy()
+    b[10:30, 20:40] = texture((20, 20), 4)
+    nothing = Evidence(1, np.full(shape, np.nan, np.float32), constant(shape, 0.0, 0.1), 0.05, "geometry")
+    weight = weighed(nothing, still(shape), a, b, Rule()).residual
+    assert np.median(weight[13:27, 23:37]) > 1 and np.isnan(weight[:6]).all()
 
 
 def test_exposure_changes_are_no_motion() -> None:

@@ -12,8 +12,6 @@ from openmore.masks.refine import (
     guided,
     guided_filter,
     pieces,
-    trim,
-    without_holes,
 )
 
 
@@ -53,38 +51,6 @@ def test_grabcut_keeps_a_piece_whose_colours_say_nothing() -> None:
     _, _, rough = disc_and_rough_mask()
     blank = np.full((80, 100, 3), 128, np.uint8)
     assert iou(grabcut(rough, blank) == MOVING, rough == MOVING) > 0.6
-
-
-def test_grabcut_believes_witnesses_and_drops_the_ground_around_them() -> None:
-    image, disc, _ = disc_and_rough_mask()
-    fat = np.zeros((80, 100), np.uint8)
-    fat[5:75, 5:80] = MOVING  # far more than the band around the disc
-    seen = disc & (np.arange(100) % 5 < 3)  # stripes
-    assert iou(grabcut(fat, image) == MOVING, disc) < 0.5
-    assert iou(grabcut(fat, image, seen) == MOVING, disc) > 0.9
-    few = np.zeros_like(seen)
-    few[40, 50] = True
-    assert np.array_equal(grabcut(fat, image, few), grabcut(fat, image))
-
-
-def test_trim_cuts_back_to_witnesses_only_where_there_are_many() -> None:
-    labels = np.zeros((80, 200), np.uint8)
-    labels[10:70, 10:70], labels[10:70, 100:160], labels[:, 190:] = MOVING, MOVING, UNKNOWN
-    seen = np.zeros((80, 200), bool)
-    seen[10:70, 10:50], seen[30:34, 30:34] = True, False  # most of the first piece, with a hole
-    seen[10:70, 100:103] = True  # the rim of the second: a blank slow mover
-    out = trim(labels, seen)
-    expected = labels.copy()
-    expected[10:70, 50:70] = 0
-    assert np.array_equal(out, expected)
-
-
-def test_without_holes_leaves_bays_open() -> None:
-    ring = np.ones((9, 9), bool)
-    ring[3:6, 3:6] = False
-    assert without_holes(ring).all()
-    ring[4, 5:] = False
-    assert np.array_equal(without_holes(ring), ring)
 
 
 def test_guided_filter_keeps_constants_and_follows_edges() -> None:

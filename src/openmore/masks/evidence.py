@@ -4,15 +4,17 @@ Choices
 - Plain evidence is the paper's |F_pred - F_ego|, where the flow is consistent and the ego flow valid.
 - Stabilised evidence first undoes the ego flow: the other picture is warped into this one and flow is estimated between
   the two. Static surfaces then need next to no flow, so fast cameras cost no accuracy; the residual is that flow.
-- The picture itself is a witness: a residual counts only if the flow explains the colours better than the ego flow does
-  (else the flow went astray on a blank or shiny surface: the pixel is undecided, NaN), and a pixel that neither flow
-  explains is lost (infinite residual): fast movers end there.
+- The picture itself is a second witness: static surfaces look alike where the ego flow leads. `weighed` evidence is the
+  geometric mean of the residual and this colour error, each in units of what noise does: flow that went astray on a
+  blank surface has no colour error, and an edge that depth or cameras leave a little off has no residual. Where flow is
+  lost and the colours differ (fast movers end there), the residual counts as large.
+- `ask_the_picture` is the stricter form that openmore.refinement uses, whose depth is uncertain itself: contradicted
+  residuals are undecided (NaN), lost ones infinite.
 - The other picture's brightness is scaled to this one's, because cameras change their exposure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +28,9 @@ _WINDOW = 5  # pixels that a colour difference is averaged over
 _BETTER = 0.5  # by how much of the picture's noise the flow must explain better than the ego flow
 _LOST = 4.0  # colour difference, in units of the noise, that no static surface shows
 _LEAST_NOISE = 0.3  # grey levels; below it rounding decides
+_SHARES = 0.03, 6.0  # of the floor: residuals below and above count as these
+_MISMATCHES = 0.25, 8.0  # colour errors in units of the noise, likewise
+_TYPICAL = 4.5  # colour error that leaves a residual as it is; smaller ones pull it down
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,21 @@ def stabilised(
     return Evidence(other, residual, total, noise_of(there, back, valid), static.model)
 
 
+def weighed(evidence: Evidence, static: Ego, image: np.ndarray, other_image: np.ndarray, rule: Rule) -> Evidence:
+    """The evidence with its residual weighed by the colours: still in pixels, at most about 8 times the floor."""
+    by_ego = warp(other_image, static.flow)
+    usable = static.valid & np.isfinite(by_ego[..., 0])
+    if not usable.any():
+        return evidence
+    error = difference(image, _same_exposure(image, by_ego, usable))
+    mismatch = error / (float(np.median(error[usable])) + _LEAST_NOISE)
+    floor = np.float32(max(floor_of(rule, image.shape[1], evidence.noise), 1e-3))
+    lost = usable & (evidence.flow.confidence <= 0.5) & (mismatch > _LOST)
+    share = np.where(lost, _SHARES[1], np.clip(evidence.residual / floor, *_SHARES))
+    weight = np.sqrt(share * np.clip(mismatch, *_MISMATCHES) / _TYPICAL)
+    return replace(evidence, residual=np.where(usable, floor * weight, np.nan).astype(np.float32))
+
+
 def ask_the_picture(
     evidence: Evidence, static: Ego, image: np.ndarray, other_image: np.ndarray, rule: Rule
 ) -> Evidence:
@@ -83,16 +103,6 @@ def ask_the_picture(
     residual = np.where(contradicted, np.nan, evidence.residual)
     mismatch = np.where(usable, ego_error / noise, np.nan).astype(np.float32)
     return replace(evidence, residual=np.where(lost, np.inf, residual).astype(np.float32), mismatch=mismatch)
-
-
-def witness(pairs: Sequence[Evidence]) -> np.ndarray | None:
-    """Pixels [H, W] bool where a majority of the pairs shows colours that no static surface shows.
-
-    None when colours were not asked. These pixels are surely the mover's own. The residual also covers the ground
-    beside it: flow spreads over blank surfaces, and what a mover is about to hide looks lost.
-    """
-    seen = [pair.mismatch for pair in pairs if pair.mismatch is not None]
-    return combine(seen) > _LOST if seen else None
 
 
 def combine(residuals: list[np.ndarray]) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Motion masks of a clip: optical flow - ego flow = residual; regions whose residual stands out move (supplement 2.1).
 
 Choices
-- Each frame is compared with its neighbours at `offsets`; per pixel a majority of the comparisons that can tell decides
-  the residual, then the rule labels whole regions. `PAPER` compares with the next frame only.
+- Each frame is compared with its neighbours at `offsets`; the comparisons give one residual per pixel (their average,
+  spread within the picture's edges, or without colours their majority), then the rule labels whole regions. `PAPER`
+  compares with the next frame only.
 - Ego flow comes from the clip's geometry when it has some, and is fitted to the flow itself otherwise; geometry that a
   network estimated competes with the fit.
-- Everything the paper does not have (stabilising, colours as witness, vote, refinement) can be switched off.
+- Everything the paper does not have (stabilising, colours, vote, refinement) can be switched off.
 - Frames are finished in order and only neighbouring flow is kept: labels, regions and residuals are what stays.
 """
 
@@ -22,10 +23,11 @@ from openmore.flow import FlowEstimator, FlowResult, get_flow
 from openmore.masks.clip import MaskClip
 from openmore.masks.decision import Rule, decide, floor_of, measure, paint
 from openmore.masks.ego import BestEgo, Ego, EgoModel, GeometricEgo, ParametricEgo
-from openmore.masks.evidence import Evidence, ask_the_picture, combine, noise_of, plain, stabilised, witness
-from openmore.masks.refine import Refiner, from_probability, get_refiner, trim
+from openmore.masks.evidence import Evidence, combine, noise_of, plain, stabilised, weighed
+from openmore.masks.refine import from_probability, get_refiner
 from openmore.masks.report import Case, MaskReport, agreement
 from openmore.masks.segments import Segmenter, get_segmenter, split_mixed
+from openmore.masks.spread import average, spread
 from openmore.masks.temporal import vote
 from openmore.progress import ProgressCallback, silent
 
@@ -42,8 +44,8 @@ class MaskOptions:
     rule: Rule = field(default_factory=Rule)
     offsets: tuple[int, ...] = (-2, -1, 1, 2)  # frames to compare with, relative
     stabilise: bool = True  # estimate flow after undoing the ego flow
-    colours: bool = True  # let colours contradict the flow
-    split: float = 20.0  # side in pixels (at 518 px width) of the smallest part cut out of a region; 0 = never
+    colours: bool = True  # weigh the residual by the colours and spread it within edges
+    split: float = 0.0  # whole objects: side in pixels (at 518 px width) of the smallest part to cut out; 0 = never
     vote: bool = True  # let neighbouring frames vote
     refine: str = "grabcut"  # see openmore.masks.refine.get_refiner
 
@@ -62,7 +64,6 @@ PAPER = MaskOptions(
     offsets=(1,),
     stabilise=False,
     colours=False,
-    split=0,
     vote=False,
     refine="none",
 )
@@ -101,10 +102,12 @@ class Judge:
     def frame(self, t: int) -> Judged:
         """Compare frame t with its neighbours and label its regions."""
         pairs = [self.compare(t, other) for other in self.others(t)]
-        residual = combine([pair.residual for pair in pairs])
         noise = float(np.median([pair.noise for pair in pairs]))
         floor = floor_of(self.options.rule, self.clip.shape[1], noise)
-        regions = self.segmenter(self.clip.images[t], t, residual, floor)
+        residuals = [pair.residual for pair in pairs]
+        colours, image = self.options.colours, self.clip.images[t]
+        residual = spread(average(residuals), image, floor) if colours else combine(residuals)
+        regions = self.segmenter(image, t, residual, floor)
         if self.options.split:
             regions = split_mixed(regions, residual, floor, self.options.split)
         segments = measure(regions, residual)
@@ -125,7 +128,7 @@ class Judge:
         image, other = self.clip.images[a], self.clip.images[b]
         static, evidence = self._stabilised(a, b) if self.options.stabilise else self._plain(a, b)
         if self.options.colours:
-            evidence = ask_the_picture(evidence, static, image, other, self.options.rule)
+            evidence = weighed(evidence, static, image, other, self.options.rule)
         return evidence
 
     def _plain(self, a: int, b: int) -> tuple[Ego, Evidence]:
@@ -177,7 +180,7 @@ def extract_masks(
     refine = get_refiner(options.refine)
     result = MaskResult([], [], [], MaskReport(clip.name, describe(judge)))
     for t, (labels, judged) in enumerate(settle(judge)):
-        mask = labels if refine is None else _refined(refine, labels, clip.images[t], judged.case.pairs)
+        mask = labels if refine is None else refine(labels, clip.images[t])
         result.masks.append(mask)
         result.residuals.append(judged.residual.astype(np.float16))
         result.regions.append(judged.regions)
@@ -202,15 +205,9 @@ def refine_head(clip: MaskClip, refine: str = "grabcut", threshold: float = 0.5)
     result = MaskResult([], [], [], MaskReport(clip.name, settings))
     for probability, image in zip(clip.motion, clip.images):
         labels = from_probability(probability, threshold)
-        result.masks.append(labels if refiner is None else refiner(labels, image, None))
+        result.masks.append(labels if refiner is None else refiner(labels, image))
     result.report.agreement = agreement(result.masks, clip.motion, threshold)
     return result
-
-
-def _refined(refine: Refiner, labels: np.ndarray, image: np.ndarray, pairs: list[Evidence]) -> np.ndarray:
-    """Labels [H, W] cut back to where the colours witness motion, then snapped to edges."""
-    seen = witness(pairs)
-    return refine(labels if seen is None else trim(labels, seen), image, seen)
 
 
 def settle(judge: Judge) -> Iterator[tuple[np.ndarray, Judged]]:

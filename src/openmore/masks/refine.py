@@ -2,10 +2,8 @@
 
 Choices
 - Input and output are labels 0/1/255, or a probability map that is cut at 0.5 first; unknown pixels stay unknown.
-- `trim` first cuts a piece back to where colours witness the motion: flow spreads over the blank ground around a mover.
 - The guided filter (He et al. 2013) only moves the border by its radius; GrabCut redraws each piece inside a band
-  around its border from colour models and keeps the old piece when the colours do not tell the two sides apart. With
-  witnesses the models are learned from those alone and may take away the whole rest of a piece.
+  around its border from colour models and keeps the old piece when the colours do not tell the two sides apart.
 - SAM2 is prompted per connected piece with its box, its innermost point and the piece itself; the answer must overlap
   the piece, or the piece stays as it was.
 """
@@ -19,12 +17,9 @@ import numpy as np
 from openmore.errors import ConfigError
 from openmore.masks.decision import MOVING, STATIC, UNKNOWN
 
-# (labels [H, W] uint8, image [H, W, 3] uint8, witnesses [H, W] bool or None) -> labels
-Refiner = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
+Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (labels [H, W] uint8, image [H, W, 3] uint8) -> labels
 NAMES = ("none", "guided", "grabcut", "sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large")
 _SMALLEST = 16  # pixels; smaller pieces are dropped rather than refined
-_WITNESSED = 0.45  # share of witnesses from which a piece is cut back to them: a blank slow mover has few
-_SEEDED = 0.1  # share of witnesses from which colour models are learned from them alone
 
 
 def get_refiner(name: str) -> Refiner | None:
@@ -46,36 +41,7 @@ def from_probability(probability: np.ndarray, threshold: float = 0.5) -> np.ndar
     return np.where(probability > threshold, MOVING, STATIC).astype(np.uint8)
 
 
-def trim(labels: np.ndarray, seen: np.ndarray, reach: float = 6.0) -> np.ndarray:
-    """Cut moving pieces back to their witnesses `seen` [H, W] bool, gaps and holes of `reach` pixels (at 518 px width)
-    closed. Pieces with few witnesses stay: colours cannot tell how far a blank surface moves."""
-    import cv2
-
-    r = max(round(reach * labels.shape[1] / 518), 2)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
-    out = np.zeros(labels.shape, bool)
-    for piece, _ in pieces(labels == MOVING):
-        witnesses = piece & seen
-        if witnesses.sum() < _WITNESSED * piece.sum():
-            out |= piece
-            continue
-        padded = cv2.morphologyEx(np.pad(witnesses.astype(np.uint8), r), cv2.MORPH_CLOSE, kernel)
-        out |= piece & without_holes(padded[r:-r, r:-r] > 0)
-    return keep_unknown(labels, out)
-
-
-def without_holes(mask: np.ndarray) -> np.ndarray:
-    """A mask [H, W] bool whose enclosed holes are filled."""
-    import cv2
-
-    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
-    cv2.floodFill(outside, None, (0, 0), (2,))
-    return outside[1:-1, 1:-1] != 2
-
-
-def guided(
-    labels: np.ndarray, image: np.ndarray, seen: np.ndarray | None = None, radius: float = 6.0, softness: float = 0.02
-) -> np.ndarray:
+def guided(labels: np.ndarray, image: np.ndarray, radius: float = 6.0, softness: float = 0.02) -> np.ndarray:
     """Guided filter of the mask by the picture; `radius` in pixels at 518 px width, `softness` in grey levels 0..1."""
     import cv2
 
@@ -98,19 +64,13 @@ def guided_filter(guide: np.ndarray, values: np.ndarray, radius: int, eps: float
     return mean(a) * guide + mean(b)
 
 
-def grabcut(labels: np.ndarray, image: np.ndarray, seen: np.ndarray | None = None, band: float = 5.0) -> np.ndarray:
-    """GrabCut per piece: pixels within `band` (at 518 px width) outside the piece's border may join it; those inside
-    the band may leave it, or, where witnesses `seen` [H, W] bool are many, all that are none."""
+def grabcut(labels: np.ndarray, image: np.ndarray, band: float = 5.0) -> np.ndarray:
+    """GrabCut per piece: pixels within `band` (at 518 px width) of the piece's border may join or leave it."""
     width = max(round(band * labels.shape[1] / 518), 2)
     out = np.zeros(labels.shape, bool)
     for piece, window in pieces(labels == MOVING, margin=3 * width):
         part, bgr = piece[window], np.ascontiguousarray(image[window][..., ::-1])
-        # Colours are compared over a small window, so witnesses reach over the mover's edge and would teach ground.
-        witnesses = None if seen is None else _grown(part & seen[window], -round(labels.shape[1] / 518))
-        if witnesses is not None and witnesses.sum() >= max(_SEEDED * part.sum(), _SMALLEST):
-            out[window] |= _cut_by_witnesses(bgr, part, witnesses, width)
-        else:
-            out[window] |= _cut(bgr, part, width)
+        out[window] |= _cut(bgr, part, width)
     return keep_unknown(labels, out)
 
 
@@ -128,25 +88,6 @@ def _cut(bgr: np.ndarray, piece: np.ndarray, band: int) -> np.ndarray:
     cut = (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
     agrees = (cut & piece).sum() > 0.6 * (cut | piece).sum()
     return cut if agrees else piece
-
-
-def _cut_by_witnesses(bgr: np.ndarray, piece: np.ndarray, witnesses: np.ndarray, band: int) -> np.ndarray:
-    import cv2
-
-    reach = _grown(piece, band)
-    if (~reach).sum() < _SMALLEST:
-        return piece
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    # No rounds: only learn the models, from a picture that consists of the sure pixels.
-    sure = np.ascontiguousarray(np.concatenate((bgr[witnesses], bgr[~reach]))[:, None])
-    sides = np.repeat(np.array([cv2.GC_FGD, cv2.GC_BGD], np.uint8), [witnesses.sum(), (~reach).sum()])[:, None].copy()
-    cv2.grabCut(sure, sides, (0, 0, 0, 0), *models, 0, cv2.GC_INIT_WITH_MASK)
-    state = np.where(piece, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    state[_grown(witnesses, -1)], state[~reach] = cv2.GC_FGD, cv2.GC_BGD
-    cv2.grabCut(bgr, state, (0, 0, 0, 0), *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
-    cut = (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
-    return cut if (cut & witnesses).sum() > 0.5 * witnesses.sum() else piece
 
 
 def _grown(mask: np.ndarray, radius: int) -> np.ndarray:

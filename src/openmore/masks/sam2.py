@@ -104,11 +104,10 @@ class SAM2Predictor:
         full = F.interpolate(logits[:, None], picture.shape, mode="bilinear", align_corners=False)
         return (full[:, 0] > 0).cpu().numpy()
 
-    def refine(self, labels: np.ndarray, image: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
+    def refine(self, labels: np.ndarray, image: np.ndarray) -> np.ndarray:
         """Redraw every moving piece of labels [H, W] from its box, innermost point and shape (supplement 2.2).
 
-        Of the candidates the one that overlaps the piece best replaces it, if their IoU is at least one half. `seen` is
-        what every refiner is offered; SAM2 has no use for it.
+        Of the candidates the one that overlaps the piece best replaces it, if their IoU is at least one half.
         """
         picture = self.embed(image)
         out = np.zeros(labels.shape, bool)

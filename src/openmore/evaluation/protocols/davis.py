@@ -89,7 +89,7 @@ def snapped(refiner: str, motion: np.ndarray, images: np.ndarray) -> np.ndarray:
     refine, masks = kept_refiner(refiner), []
     for probability, image in zip(motion, images):
         labels = from_probability(resize(probability, (image.shape[0], image.shape[1])), THRESHOLD)
-        mask = (refine(labels, image, None) == MOVING).astype(np.uint8)
+        mask = (refine(labels, image) == MOVING).astype(np.uint8)
         masks.append(published_size(mask, mask.shape) > 0)
     return np.stack(masks)
 
