@@ -17,8 +17,11 @@ from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior, moving_mask
 from openmore.refinement.report import Fit, RefinementReport
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
+from openmore.refinement.shot import state_of, world_from_cam
+from openmore.refinement.tracks import table
 from openmore.refinement.triangulate import best_points, fits, ray_angles, triangulate
-from tests.refinement.world import ROOM, K, depth_of, film, points_problem, texture, walk
+from openmore.refinement.turning import adjust_rotations
+from tests.refinement.world import ROOM, K, depth_of, film, points_problem, rotation_errors_deg, texture, walk
 
 
 def test_a_short_gap_is_bridged_and_a_long_one_follows_the_network() -> None:
@@ -155,3 +158,22 @@ def test_the_test_world_is_what_it_says() -> None:
     inside = (at >= 0).all(0) & (at[0] < 240) & (at[1] < 180)
     difference = np.abs(a[v, u][inside].astype(int) - c[at[1], at[0]][inside].astype(int)).mean()
     assert difference < 25
+
+
+def test_a_turn_is_held_by_all_that_fits_it() -> None:
+    """Nothing says how far the points of a turning camera are: that must not cost any of them."""
+    rng = np.random.default_rng(0)
+    R = exp_so3(0.05 * np.arange(5)[:, None] * np.array([0.2, 1, 0.1]))
+    rays = rng.uniform((-0.4, -0.3, 1), (0.4, 0.3, 1), (120, 3))
+    seen = np.einsum("sij,pj->psi", R, rays)
+    uv = seen[..., :2] / seen[..., 2:] * 210 + K[:2, 2] + rng.normal(size=(120, 5, 2)) * 0.2
+    point, frame = (a.ravel() for a in np.indices((120, 5)))
+    obs = table(point, frame, uv.reshape(-1, 2), np.full(600, np.nan))
+    start = np.tile(np.eye(4), (5, 1, 1))
+    start[:, :3, :3] = exp_so3(0.004 * rng.normal(size=(5, 3))) @ R.swapaxes(1, 2)
+    state, used = adjust_rotations(state_of(start, K), obs, np.ones(5, bool), 0, True, (np.log(200.0), 0.3))
+    assert len(used) == len(obs) and abs(state.focal / 210 - 1) < 0.02
+    found = world_from_cam(state)
+    truth = np.tile(np.eye(4), (5, 1, 1))
+    truth[:, :3, :3] = R.swapaxes(1, 2)
+    assert rotation_errors_deg(found, truth).max() < 0.05
