@@ -22,13 +22,14 @@ class KernelClock(TorchDispatchMode):
 
     def __init__(self, names: Collection[str]):
         super().__init__()
-        self.names, self.seconds = frozenset(names), 0.0
+        self.names, self.seconds, self.processor_s = frozenset(names), 0.0, 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        begun = time.perf_counter()
+        begun, begun_cpu = time.perf_counter(), time.process_time()
         result = func(*args, **(kwargs or {}))
         if func.name().split(".")[0] in self.names:
             self.seconds += time.perf_counter() - begun
+            self.processor_s += time.process_time() - begun_cpu
         return result
 
 
