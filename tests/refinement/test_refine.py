@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from openmore.errors import InputError
-from openmore.refinement.bundle import exp_so3
 from openmore.refinement.refine import RefinementResult, refine
 from tests.refinement.world import (
+    OTHER_ROOM,
     ROOM,
     SHAPE,
     WALL,
@@ -23,6 +23,7 @@ from tests.refinement.world import (
     picture,
     position_error,
     rotation_errors_deg,
+    turning,
     walk,
 )
 
@@ -131,8 +132,7 @@ def test_a_blank_frame_is_bridged(cameras: np.ndarray, images: list[np.ndarray])
 
 
 def test_pure_rotation(cameras: np.ndarray) -> None:
-    turn = np.tile(np.eye(4), (FRAMES, 1, 1))
-    turn[:, :3, :3] = exp_so3(np.radians(2.5) * np.arange(FRAMES)[:, None] * np.array([0.2, 1, 0.1]))
+    turn = turning(FRAMES, 2.5)
     network = disturbed(turn)
     result = refine(film(ROOM, turn), network, K, K=K)
     assert warned(result, "pure rotation") and result.report.camera_motion == "turning"
@@ -189,10 +189,9 @@ def test_movers_over_a_third_of_the_picture(cameras: np.ndarray) -> None:
 
 
 def test_two_shots_are_solved_apart(cameras: np.ndarray, images: list[np.ndarray]) -> None:
-    other = tuple(Card(c.center, c.size, c.seed + 20, c.slope) for c in ROOM)
     truth = np.concatenate((cameras, cameras))
     network = disturbed(truth)
-    result = refine([*images, *film(other, cameras)], network, K, K=K)
+    result = refine([*images, *film(OTHER_ROOM, cameras)], network, K, K=K)
     assert result.report.shots == [(0, 5), (6, 11)] and warned(result, "cut")
     for part in (slice(0, 6), slice(6, 12)):
         assert rotation_errors_deg(result.world_from_cam[part], truth[part]).max() < 0.2

@@ -12,7 +12,7 @@ from openmore.refinement.camera_motion import find_shots, is_planar, is_still, i
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import focal_from_pairs, focal_from_rotations
 from openmore.refinement.twoview import Pair, bearings, epipolar_distance, fit_rotation, relative_motion, verify
-from tests.refinement.world import K, walk
+from tests.refinement.world import K, turning, walk
 
 POINTS = 200
 
@@ -34,13 +34,6 @@ def views(cameras: np.ndarray, xyz: np.ndarray) -> tuple[list[Keypoints], list[P
     same = np.stack((np.arange(len(xyz)),) * 2, 1)
     pairs = [verify(a, b, uv[a], uv[b], same) for a in range(len(uv)) for b in range(a + 1, len(uv))]
     return [Keypoints(x, np.zeros((len(x), 128), np.uint8)) for x in uv], [p for p in pairs if p is not None]
-
-
-def turning(frames: int, degrees: float) -> np.ndarray:
-    cameras = np.tile(np.eye(4), (frames, 1, 1))
-    angle = np.radians(degrees) * np.arange(frames)
-    cameras[:, :3, :3] = exp_so3(np.stack((0.3 * angle, angle, 0.1 * angle), 1))
-    return cameras
 
 
 def test_wrong_matches_are_taken_out() -> None:

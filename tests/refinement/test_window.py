@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from openmore.io.intrinsics import parse_intrinsics
-from openmore.refinement.bundle import exp_so3
 from openmore.refinement.window import LOST, SlidingWindow
 from openmore.types import Camera, FramePrediction
 from tests.refinement.world import (
+    OTHER_ROOM,
     ROOM,
     SHAPE,
-    Card,
     K,
     depth_of,
     disturbed,
     film,
     position_error,
     rotation_errors_deg,
+    turning,
     walk,
 )
 
@@ -75,8 +75,7 @@ def test_the_path_has_the_scale_of_the_depth(cameras: np.ndarray, images: list[n
 
 
 def test_a_camera_that_turns_keeps_its_place() -> None:
-    turn = np.tile(np.eye(4), (8, 1, 1))
-    turn[:, :3, :3] = exp_so3(np.radians(2.0) * np.arange(8)[:, None] * np.array([0.2, 1, 0.1]))
+    turn = turning(8, 2.0)
     window = SlidingWindow(parse_intrinsics(K))
     found = run(window, film(ROOM, turn), disturbed(turn), turn)
     assert rotation_errors_deg(found, turn).max() < 0.5
@@ -84,9 +83,8 @@ def test_a_camera_that_turns_keeps_its_place() -> None:
 
 
 def test_blank_frames_follow_the_network_and_a_cut_begins_anew(cameras: np.ndarray, images: list[np.ndarray]) -> None:
-    other = tuple(Card(c.center, c.size, c.seed + 20, c.slope) for c in ROOM)
     blank = [np.zeros_like(images[0])] * LOST
-    seen = [*images[:5], *blank, *film(other, cameras[5:])]
+    seen = [*images[:5], *blank, *film(OTHER_ROOM, cameras[5:])]
     truth = np.concatenate((cameras[:5], cameras[4:5].repeat(LOST, 0), cameras[5:]))
     window = SlidingWindow(parse_intrinsics(K))
     found = run(window, seen, truth, truth)

@@ -30,6 +30,13 @@ def walk(frames: int, step: float = 0.12, turn: float = 0.012) -> np.ndarray:
     return out
 
 
+def turning(frames: int, degrees: float) -> np.ndarray:
+    """world_from_cam [S, 4, 4] of a camera on a tripod that turns by so much a frame; the first is 1."""
+    out = np.tile(np.eye(4), (frames, 1, 1))
+    out[:, :3, :3] = exp_so3(np.radians(degrees) * np.arange(frames)[:, None] * np.array([0.2, 1, 0.1]))
+    return out
+
+
 def disturbed(cameras: np.ndarray, degrees: float = 2.0, shift: float = 0.1, seed: int = 5) -> np.ndarray:
     """What a weak network might say."""
     rng = np.random.default_rng(seed)
@@ -119,6 +126,7 @@ ROOM = (
     Card((0.1, 0.9, 3.2), (1.4, 0.9), 3, 0.2),
     Card((0.6, -1.0, 5.4), (1.9, 1.1), 4, -0.2),
 )
+OTHER_ROOM = tuple(replace(card, seed=card.seed + 20) for card in ROOM)
 WALL = (Card((0.5, 0, 5.0), (22, 14), 0),)
 
 
