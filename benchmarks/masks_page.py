@@ -47,7 +47,13 @@ def where(recorded: dict[str, Any]) -> str:
 
 
 def synthetic(results: dict[str, Any]) -> list[str]:
-    """The table of ingredients."""
+    """One table of ingredients per picture size."""
+    first, *others = [one_size(part) for part in results.get("sizes", [results])]
+    return [*first, *(line for part in others for line in ("", *part))]
+
+
+def one_size(results: dict[str, Any]) -> list[str]:
+    """A heading and a table."""
     rows = [
         [
             name, f"{r['iou']:.3f}", f"{r['iou_mean_over_clips']:.3f}", f"{100 * r['false_positive_area']:.2f} %",

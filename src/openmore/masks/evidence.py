@@ -28,9 +28,9 @@ _WINDOW = 5  # pixels that a colour difference is averaged over
 _BETTER = 0.5  # by how much of the picture's noise the flow must explain better than the ego flow
 _LOST = 4.0  # colour difference, in units of the noise, that no static surface shows
 _LEAST_NOISE = 0.3  # grey levels; below it rounding decides
-_SHARES = 0.03, 6.0  # of the floor: residuals below and above count as these
+_SHARES = 0.03, 4.0  # of the floor: residuals below and above count as these; a lost pixel counts as the larger
 _MISMATCHES = 0.25, 8.0  # colour errors in units of the noise, likewise
-_TYPICAL = 4.5  # colour error that leaves a residual as it is; smaller ones pull it down
+_TYPICAL = 4.5  # colour error that leaves a residual as it is; one at the level of the noise never shows a mover
 
 
 @dataclass(frozen=True)
