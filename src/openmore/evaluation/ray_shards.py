@@ -9,15 +9,15 @@ Choices
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from openmore.errors import ConfigError, DataError, MissingExtra
+from openmore.errors import ConfigError, DataError
 from openmore.evaluation.prediction import Predictor
 from openmore.evaluation.protocols.base import Benchmark
 from openmore.evaluation.shards import Shard
 from openmore.evaluation.suite import Result, run
+from openmore.scale.cluster import join_ray
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +38,14 @@ def run_on_ray(
     """
     if count < 1:
         raise ConfigError(f"{count} Ray shards cannot run anything: give 1 or more")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        from ray.exceptions import RayError
-    except ImportError as error:
-        raise MissingExtra("ray", "scale", "sharding an evaluation") from error
-    if not ray.is_initialized():
-        ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else max(count, os.cpu_count() or 1), logging_level=40)
+    ray = join_ray(count, "sharding an evaluation")
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=1)(run_shard)
     arguments = (benchmark, list(makers), data.absolute(), out.absolute())
     waiting = [task.remote(*arguments, Shard(index, count), keep_going) for index in range(count)]
     for index, shard in enumerate(waiting):
         try:
             ray.get(shard)
-        except RayError as error:
+        except ray.exceptions.RayError as error:
             reason = getattr(error, "cause", None) or error
             line = (str(reason).strip().splitlines() or [type(reason).__name__])[-1]
             raise DataError(f"shard {index} of {count} failed: {line}") from error

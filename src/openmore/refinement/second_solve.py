@@ -24,7 +24,8 @@ FEW = 0.01  # share of the matches on movers below which there is nothing to gai
 TIE = 0.002  # inlier share
 CLEARLY = 0.02  # inlier share that a large change must gain
 LARGE_TURN_DEG, LARGE_SHIFT = 1.0, 0.05
-LEAST_TURN_DEG, LEAST_SHIFT = 0.02, 0.005  # changes below which the first answer stays; degrees, share of the path
+# Changes below which the first answer stays (degrees, share of the path): depth need not be measured again for them.
+LEAST_TURN_DEG, LEAST_SHIFT = 0.1, 0.005
 
 
 def without_movers(seen: Survey, motion: Sequence[np.ndarray]) -> tuple[Survey, float]:

@@ -11,13 +11,13 @@ Choices
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from openmore.errors import ConfigError, MissingExtra, OpenMoReError
+from openmore.errors import ConfigError, OpenMoReError
+from openmore.scale.cluster import join_ray
 from openmore.scale.local import KILLED
 from openmore.scale.manifest import Item
 from openmore.scale.work import Outcome, Runner, Task, process_one, reason_of, use_threads
@@ -47,14 +47,7 @@ def run_ray(
     items: Sequence[Item], out: Path, task: Task, workers: int = 2, gpus_per_worker: float = 0.0
 ) -> Iterator[Outcome]:
     """Outcomes as they come. Raises MissingExtra without ray; uses the running cluster or starts one here."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtra("ray", "scale", "executor ray") from error
-    if not ray.is_initialized():
-        ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else max(workers, os.cpu_count() or 1), logging_level=40)
+    ray = join_ray(workers, "executor ray")
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # a block that keeps failing is left out, not the end of the job
     context.enable_progress_bars = False
