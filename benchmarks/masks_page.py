@@ -48,7 +48,7 @@ def where(recorded: dict[str, Any]) -> str:
 
 def synthetic(results: dict[str, Any]) -> list[str]:
     """One table of ingredients per picture size."""
-    first, *others = [one_size(part) for part in results.get("sizes", [results])]
+    first, *others = [one_size(part) for part in results["sizes"]]
     return [*first, *(line for part in others for line in ("", *part))]
 
 
