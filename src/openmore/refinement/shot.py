@@ -31,9 +31,11 @@ INLIER_PX = 3.0
 FOCAL_SIGMA = 0.3  # of the log focal length the network gives
 TRUST_NETWORK = 0.5  # inlier share above which the network's cameras are worth starting from
 TRUST = 0.5  # the same of a solution, below which the camera may as well have only turned
-PARALLAX = 0.7  # noise a moving camera leaves over that of a turning one, on 22 synthetic clips whose pairs look like
-# turns: true turns 0.73 to 1.1, parallax of 0.1 to 0.6 degrees over the clip 0.4 to 0.97, of 0.6 to 3 degrees 0.3 to
-# 0.9
+CLEARLY = 1.25  # a doubtful moving camera has to explain so much more than a turn: its freedom explains movers as well
+# Noise a moving camera leaves over that of a turning one, on 22 synthetic clips whose pairs look like turns: true turns
+# 0.73 to 1.1, parallax of 0.1 to 0.6 degrees over the clip 0.4 to 0.97, of 0.6 to 3 degrees 0.3 to 0.9. The threshold
+# keeps its distance: invented motion spoils a clip, a turn too many only leaves it the network's depth.
+PARALLAX = 0.6
 STARTS = 4  # pairs of frames a flat shot is solved from: a plane seen twice allows two motions,
 SHORT = 24  # in a shot of at most so many frames; a longer one sorts itself out
 
@@ -77,8 +79,9 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     moving = _moving(shot, K)
     if moving is not None and moving.fit.inlier_share * moving.fit.observations >= TRUST * len(shot.obs):
         return moving
-    # What the pairs of frames could not tell apart, the whole shot may: blur and noise look like parallax.
-    return max((s for s in (moving, _turning(shot, K)) if s is not None), key=lambda s: s.fit.support)
+    # What pairs of frames could not tell apart, the whole shot may: blur, noise and large movers look like parallax.
+    turning = _turning(shot, K)
+    return moving if moving is not None and moving.fit.support > CLEARLY * turning.fit.support else turning
 
 
 def _turn_or_move(shot: ShotInput, K: np.ndarray) -> ShotSolution:
@@ -87,7 +90,7 @@ def _turn_or_move(shot: ShotInput, K: np.ndarray) -> ShotSolution:
     if not shot.known_K:  # the focal length that suits a turn best hides parallax
         K = _with_focal(shot.K, focal_from_pairs(shot.pairs, shot.K, shot.long_side))
     moving = _moving(shot, K)
-    if moving is None or moving.fit.support <= turning.fit.support:
+    if moving is None or moving.fit.support <= turning.fit.support or (turning.placed & ~moving.placed).any():
         return turning
     points, frames = int(shot.obs.point.max()) + 1, len(shot.frames)
     left = _noise(moving.fit, 3 * points + 6 * frames) / _noise(turning.fit, 2 * points + 3 * frames)
