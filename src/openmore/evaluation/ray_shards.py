@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from openmore.cluster import join_ray
 from openmore.errors import ConfigError, DataError
 from openmore.evaluation.prediction import Predictor
 from openmore.evaluation.protocols.base import Benchmark
 from openmore.evaluation.shards import Shard
 from openmore.evaluation.suite import Result, run
-from openmore.scale.cluster import join_ray
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from openmore.cluster import join_ray
 from openmore.errors import ConfigError, OpenMoReError
-from openmore.scale.cluster import join_ray
 from openmore.scale.local import KILLED
 from openmore.scale.manifest import Item
 from openmore.scale.work import Outcome, Runner, Task, process_one, reason_of, use_threads
