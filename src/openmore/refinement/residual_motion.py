@@ -88,4 +88,4 @@ def without_specks(probability: np.ndarray) -> np.ndarray:
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(moving, connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] < SPECK * moving.size
     small[0] = False  # what stands still
-    return np.where(small[np.asarray(pieces)], 1 - probability, probability).astype(np.float32)
+    return np.where(small[np.asarray(pieces, np.intp)], 1 - probability, probability).astype(np.float32)
