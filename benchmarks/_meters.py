@@ -10,8 +10,8 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-ATTENTION = ("aten::scaled_dot_product_attention",)
-PRODUCTS = (*ATTENTION, "aten::linear", "aten::conv2d", "aten::conv_transpose2d")
+ATTENTION = ("aten::scaled_dot_product_attention", "aten::matmul", "aten::softmax")
+PRODUCTS = (*ATTENTION, "aten::linear", "mkldnn::_linear_pointwise", "aten::conv2d", "aten::conv_transpose2d")
 
 
 class KernelClock(TorchDispatchMode):

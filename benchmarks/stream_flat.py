@@ -49,7 +49,7 @@ def pictures(count: int) -> Iterator[Frame]:
 
 def one_policy(name: str, preset: str, long_side: int, frames: int) -> dict[str, Any]:
     """Resident memory and median time around a few points of the run."""
-    model = random_model(preset)
+    model = random_model(preset).pack()
     times_s, memory_mb = [], []
     begun = time.process_time()
 

@@ -36,7 +36,7 @@ def make_video(path: Path, frames: int) -> Path:
 
 def one_run(preset: str, dtype: str, long_side: int, window: int, video: Path) -> dict[str, Any]:
     """One pass over the video, model already loaded."""
-    model, meter = random_model(preset, dtype), Meter()
+    model, meter = random_model(preset, dtype).pack(), Meter()
     outputs = {"camera", "depth", "motion"} & set(model.config.heads)
     with (
         StreamingSession(model, window=window, outputs=outputs, long_side=long_side) as session,

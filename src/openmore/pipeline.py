@@ -108,7 +108,7 @@ def reconstruct(
     holds numpy arrays; cameras are in original pixels. Raises InputError, CheckpointError or ConfigError in one line.
     """
     chosen = Options(**options)
-    model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
     skipped: list[dict[str, Any]] = []
     geometry = wants_geometry(chosen, model)
     whole = geometry and (chosen.mode == "full" or chosen.global_pass)

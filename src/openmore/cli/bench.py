@@ -46,7 +46,7 @@ def stream(
     from openmore.model.more import MoRe
     from openmore.pipeline import Options, outputs_of
 
-    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
     shape = parse_size(size) if size else default_shape(model)
     outputs = frozenset(outputs_of(model, Options(points=points)))
     rows = []

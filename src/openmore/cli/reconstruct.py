@@ -73,7 +73,7 @@ def reconstruct(
         "intrinsics": intrinsics,
         "global_pass": global_pass,
     }
-    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
     announce(source, model, Options(**options))
     with progress_bar() as progress:
         scene = run(source, model, progress=progress, **options)

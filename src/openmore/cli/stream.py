@@ -91,7 +91,7 @@ def stream(
     )
     polish = SlidingWindow(options.intrinsics) if refine == "geometry" else None
     memory = choose_policy(policy, window=window, anchors=anchors, budget_mb=budget_mb, old=old, every=every)
-    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
     session = StreamingSession(
         model,
         policy=memory,

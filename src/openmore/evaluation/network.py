@@ -49,7 +49,7 @@ class Network:
         self.name = label or " ".join([weights, mode, *added, *(["+K"] if known_K else [])])
         self.known_K = known_K
         self.mode, self.dtype = mode, dtype
-        self.model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+        self.model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
 
     def describe(self) -> dict[str, Any]:
         provenance = {key: self.model.provenance.get(key) for key in ("name", "sha256")}

@@ -25,7 +25,7 @@ def our_runner(
     from openmore.model.more import MoRe
 
     options = parse_mode(mode)
-    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
     patch = model.config.patch_size
     if shape[0] % patch or shape[1] % patch:
         raise ConfigError(f"{shape[1]}x{shape[0]} pixels are no multiple of the patch of {patch}")

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from openmore.model.attend import attend
 from openmore.model.attention import AttentionPattern, Block, BlockList
 from openmore.model.config import ModelConfig
 from openmore.model.duplicates import DuplicateMemory, duplicate_across_frames, duplicate_in_frame
@@ -174,7 +174,7 @@ class Aggregator(nn.Module):
         block = self.frame_blocks[layer]
         q, k, v = block.open(x, grid.rope)
         pattern.keep_frame(layer, k, v)
-        out = block.close(x, F.scaled_dot_product_attention(q, k, v))
+        out = block.close(x, attend(q, k, v))
         rows = None if readout is None else readout(q, k)
         if d is not None:
             if torch.is_grad_enabled():  # the duplicate reads its frame without pulling on it

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmore.model.attend import attend
 from openmore.model.rope import Rope, rotate
 
 
@@ -41,10 +42,10 @@ class FullAttention:
     """Every token sees every token of the clip (VGGT; MoRe's offline model)."""
 
     def over_tokens(self, layer: int, frames: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v)
+        return attend(q, k, v)
 
     def over_cameras(self, iteration: int, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v)
+        return attend(q, k, v)
 
     def keep_frame(self, layer: int, k: Tensor, v: Tensor) -> None:
         """Nothing outlives a pass over a clip."""
@@ -77,7 +78,7 @@ class GroupedCausalAttention:
 
     def over_cameras(self, iteration: int, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if self.bidirectional_cameras:
-            return F.scaled_dot_product_attention(q, k, v)
+            return attend(q, k, v)
         return self.over_tokens(block, q.shape[-2], q, k, v)
 
     def keep_frame(self, layer: int, k: Tensor, v: Tensor) -> None:
@@ -86,7 +87,7 @@ class GroupedCausalAttention:
     def _attend_one(self, frame: int, tokens: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         ranges = visible_frames(frame, self.past, self.anchors)
         query = q[..., frame * tokens : (frame + 1) * tokens, :]
-        return F.scaled_dot_product_attention(query, _frames_of(k, ranges, tokens), _frames_of(v, ranges, tokens))
+        return attend(query, _frames_of(k, ranges, tokens), _frames_of(v, ranges, tokens))
 
 
 def _frames_of(x: Tensor, ranges: Sequence[range], tokens: int) -> Tensor:
@@ -183,7 +184,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rope: Rope | None = None) -> Tensor:
         """Attention among the T tokens of each item of [N, T, C]."""
         q, k, v = self.open(x, rope)
-        return self.close(x, F.scaled_dot_product_attention(q, k, v))
+        return self.close(x, attend(q, k, v))
 
 
 class BlockList(nn.ModuleList):

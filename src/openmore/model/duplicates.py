@@ -12,8 +12,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from openmore.model.attend import attend
 from openmore.model.attention import Block
 
 
@@ -50,7 +50,7 @@ def duplicate_in_frame(block: Block, d: Tensor, k: Tensor, v: Tensor) -> tuple[T
     q, own_k, own_v = (x.to(k.dtype) for x in block.open(d))  # a cache may be coarser than the weights
     keys = torch.cat((own_k, k[..., 1:, :]), -2)
     values = torch.cat((own_v, v[..., 1:, :]), -2)
-    return block.close(d, F.scaled_dot_product_attention(q, keys, values)), q, keys
+    return block.close(d, attend(q, keys, values)), q, keys
 
 
 def duplicate_across_frames(block: Block, d: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -58,4 +58,4 @@ def duplicate_across_frames(block: Block, d: Tensor, k: Tensor, v: Tensor) -> Te
     B = k.shape[0]
     together = d.view(B, -1, d.shape[-1])
     q, _, _ = block.open(together)
-    return block.close(together, F.scaled_dot_product_attention(q.to(k.dtype), k, v)).view_as(d)
+    return block.close(together, attend(q.to(k.dtype), k, v)).view_as(d)

@@ -31,6 +31,7 @@ from openmore.model.dense_head import (
     positive_with_confidence,
 )
 from openmore.model.duplicates import DuplicateMemory
+from openmore.model.packing import pack
 from openmore.model.stem import ConvStem
 
 Mode = Literal["full", "causal"]
@@ -111,6 +112,14 @@ class MoRe(nn.Module):
         for module in self.aggregator.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 module.to(dtype)
+        return self
+
+    def pack(self) -> MoRe:
+        """Lay linear layers out for this processor's matrix products, in place; elsewhere nothing changes.
+
+        Do it last: a packed network only infers, it can no longer be trained, saved or moved.
+        """
+        pack(self)
         return self
 
     def channels_last(self) -> MoRe:

@@ -47,7 +47,7 @@ def reconstruct(weights: str = "small", device: str = "cpu", dtype: str = "auto"
     from openmore.model.more import MoRe
     from openmore.pipeline import reconstruct as reconstruct_clip
 
-    model = MoRe.from_pretrained(weights, device=device, dtype=dtype)
+    model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
 
     def run(item: Item, folder: Path) -> None:
         scene = reconstruct_clip(item.source, model, **{**options, **item.options})

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from openmore.errors import StreamError
+from openmore.model.attend import attend
 from openmore.model.config import ModelConfig
 from openmore.model.estimate import available_bytes
 from openmore.streaming.policy import Kept
@@ -70,7 +70,7 @@ class TokenStore:
             part = slice(g * tokens, (g + 1) * tokens)
             self.write(layer, slots, k[:, :, part], v[:, :, part])
             keys, values = self.view(layer, visible)
-            attended.append(F.scaled_dot_product_attention(q[:, :, part].to(keys.dtype), keys, values))
+            attended.append(attend(q[:, :, part].to(keys.dtype), keys, values))
         return attended[0] if len(attended) == 1 else torch.cat(attended, -2)
 
     def keep(self, tokens_of: Mapping[int, int]) -> None:
