@@ -78,7 +78,7 @@ class Mapper:
             if not self._locate(frame):
                 continue
             self._place(self.rows_of([frame]))
-            self._adjust(self._around(frame, WINDOW), held=2, iterations=4)
+            self._adjust(self._around(frame, WINDOW), held=2, iterations=2)
             if self.known.sum() >= 1.5 * adjusted:
                 adjusted = int(self.known.sum())
                 self.adjust_all(first, iterations=8)

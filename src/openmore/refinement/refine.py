@@ -9,7 +9,7 @@ Choices
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from openmore.errors import InputError
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement import tracks
-from openmore.refinement.bundle import Observations
+from openmore.refinement.bundle import Observations, State
 from openmore.refinement.camera_motion import find_shots
 from openmore.refinement.focal import square_pixels
 from openmore.refinement.gaps import fill
@@ -111,7 +111,7 @@ def _once_more(
     seen, dropped = without_movers(job.seen, motion)
     if dropped < FEW or set(first.report.sources) == {"still"}:
         return first
-    again = _Job(seen, job.network, job.K, job.known_K, job.options)
+    again = _Job(seen, job.network, job.K, job.known_K, job.options, job.solved)
     second = again.run(progress).in_pixels(1 / ratio, again.structures)
     pairs = list(seen.pairs.values())
     before, after = ((r.world_from_cam, np.diag(ratio) @ r.K[0]) for r in (first, second))
@@ -124,8 +124,13 @@ def _once_more(
 class _Job:
     """One clip on its way through the solver."""
 
-    def __init__(self, seen: Survey, network: np.ndarray, K: np.ndarray, known_K: bool, options: RefineOptions):
+    def __init__(
+        self, seen: Survey, network: np.ndarray, K: np.ndarray, known_K: bool, options: RefineOptions,
+        starts: Mapping[int, State] | None = None,
+    ):  # fmt: skip
+        """`starts`: what an earlier job has `solved`."""
         self.seen, self.network, self.K, self.known_K, self.options = seen, network, K, known_K, options
+        self.starts, self.solved = starts or {}, dict[int, State]()  # moving cameras by the first frame of their shot
         self.report = RefinementReport(shape=seen.shape, focal_before=float(K[0, 0]), focal_free=not known_K)
         S = len(network)
         self.result = RefinementResult(
@@ -165,8 +170,9 @@ class _Job:
         own = tracks.renumber(obs.select(inside[obs.frame]))
         own = tracks.renumber(own.select((np.bincount(own.point) > 1)[own.point])) if len(own) else own
         shot = ShotInput(
-            frames, pairs, self.seen.keypoints, own, self.network, self.K, self.known_K, max(self.seen.shape)
-        )
+            frames, pairs, self.seen.keypoints, own, self.network, self.K, self.known_K, max(self.seen.shape),
+            self.starts.get(int(frames[0])),
+        )  # fmt: skip
         solution = solve_shot(shot)
         before = judge(state_of(self.network, self.K), own)
         if solution is not None and solution.kind != "still" and shot.known_K:
@@ -198,6 +204,8 @@ class _Job:
         world_from_solver = self.network[placed[0]] @ np.linalg.inv(poses[placed[0]])
         poses = world_from_solver @ poses
         if solution.kind == "moving":
+            if solution.placed[shot.frames].all():
+                self.solved[int(shot.frames[0])] = solution.state
             self.structures.append(structure_of(state, solution.obs, world_from_solver))
         inside = np.zeros(S, bool)
         inside[shot.frames] = True

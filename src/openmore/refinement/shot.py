@@ -52,6 +52,7 @@ class ShotInput:
     K: np.ndarray  # [3, 3] given, or the network's guess
     known_K: bool
     long_side: int  # pixels
+    start: State | None = None  # cameras of all its frames from an earlier solve, to be improved
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ def world_from_cam(state: State) -> np.ndarray:
     return out
 
 
+def intrinsics_of(state: State) -> np.ndarray:
+    """K [3, 3] of a state."""
+    return intrinsics(state.focal, state.aspect, state.center)
+
+
 def estimate_intrinsics(shot: ShotInput) -> np.ndarray:
     """K [3, 3] whose focal length suits the pairs of frames best, whatever was given."""
     if may_turn(shot.pairs):
@@ -171,6 +177,10 @@ def _turning(shot: ShotInput, K: np.ndarray) -> ShotSolution:
 
 def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
     focal = FocalModel(not shot.known_K, None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA))
+    if shot.start is not None:
+        mapper = Mapper(shot.obs, len(shot.network), intrinsics_of(shot.start), focal)
+        mapper.start_from(world_from_cam(shot.start), shot.frames)
+        return _finish(mapper, shot, from_network=False)
     answers = []
     for rank in range(STARTS if len(shot.frames) <= SHORT and is_flat(shot.pairs) else 1):
         mapper = Mapper(shot.obs, len(shot.network), K, focal)
