@@ -12,6 +12,7 @@ from openmore.errors import ConfigError
 from openmore.refinement import retrieval
 from openmore.refinement.bundle import exp_so3, residuals
 from openmore.refinement.features import Keypoints, detect, match
+from openmore.refinement.focal import square_pixels
 from openmore.refinement.gaps import LONGEST_GAP, fill, interpolate
 from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior, moving_mask
@@ -22,6 +23,12 @@ from openmore.refinement.tracks import table
 from openmore.refinement.triangulate import best_points, fits, ray_angles, triangulate
 from openmore.refinement.turning import adjust_rotations
 from tests.refinement.world import ROOM, K, depth_of, film, points_problem, rotation_errors_deg, texture, walk
+
+
+@pytest.mark.parametrize(("fx", "fy", "focal"), [(200, 242, 220), (530, 1.8e6, 530), (1e9, 1e9, 120 * 3**0.5)])
+def test_a_focal_length_no_lens_has_is_not_believed(fx: float, fy: float, focal: float) -> None:
+    K = square_pixels(np.array([[fx, 0, 120], [0, fy, 90], [0, 0, 1.0]]))
+    np.testing.assert_allclose(np.diag(K), (focal, focal, 1))
 
 
 def test_a_short_gap_is_bridged_and_a_long_one_follows_the_network() -> None:

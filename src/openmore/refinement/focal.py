@@ -22,6 +22,8 @@ FIELDS_OF_VIEW = np.radians(np.linspace(25, 120, 96))  # of the longer side
 PULL = 0.005  # cost of being a factor e away from the guess
 PLANAR = 0.92  # share of matches on one plane above which a fundamental matrix is arbitrary and gets no vote
 ROTATION_PAIRS = 12
+LENSES = np.radians((5, 160))  # fields of view there are
+USUAL_FIELD = np.radians(60)  # of the longer side
 
 
 def intrinsics(focal: float, aspect: float, center: np.ndarray) -> np.ndarray:
@@ -78,9 +80,12 @@ def matched_rays(pair: Pair, keypoints: Sequence[Keypoints], K: np.ndarray) -> t
 
 
 def square_pixels(K: np.ndarray) -> np.ndarray:
-    """K [3, 3] with one focal length, the geometric mean of the two.
+    """K [3, 3] with one focal length, the geometric mean of those of the two that some lens could have.
 
-    Nearly all video has square pixels; the two fields of view of a weak network need not fit one lens.
+    Nearly all video has square pixels; the two fields of view of a weak network need not fit one lens, nor any.
     """
-    focal = float(np.sqrt(K[0, 0] * K[1, 1]))
-    return intrinsics(focal, 1.0, K[:2, 2])
+    focals, halves = np.array([K[0, 0], K[1, 1]]), np.maximum(K[:2, 2], 1.0)
+    fields = 2 * np.arctan2(halves, focals)
+    possible = focals[(fields > LENSES[0]) & (fields < LENSES[1])]
+    focal = np.exp(np.log(possible).mean()) if len(possible) else halves.max() / np.tan(USUAL_FIELD / 2)
+    return intrinsics(float(focal), 1.0, K[:2, 2])

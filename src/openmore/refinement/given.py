@@ -29,7 +29,7 @@ def check_given(shot: ShotInput, solution: ShotSolution) -> tuple[ShotSolution, 
     voted = float(estimate_intrinsics(shot)[0, 0])
     if freed is None and not _differs(voted, given):
         return solution, None
-    other = solve_shot(replace(shot, known_K=False))
+    other = solve_shot(replace(shot, known_K=False, start=None))
     if other is not None and _differs(other.state.focal, given) and _far_better(other, solution):
         return other, (
             f"wrong K: a focal length of {given:.0f} px was given, {other.state.focal:.0f} px fit the video far better "

@@ -188,9 +188,13 @@ class Mapper:
         K = intrinsics(self.state.focal, self.state.aspect, self.state.center)
         if len(rows) < MIN_PNP:
             return False
-        found, turn, t, inlier = cv2.solvePnPRansac(
-            xyz, uv, K, None, iterationsCount=500, reprojectionError=PNP_PX, confidence=0.999, flags=cv2.SOLVEPNP_SQPNP
-        )
+        try:
+            found, turn, t, inlier = cv2.solvePnPRansac(
+                xyz, uv, K, None, iterationsCount=500, reprojectionError=PNP_PX, confidence=0.999,
+                flags=cv2.SOLVEPNP_SQPNP,
+            )  # fmt: skip
+        except cv2.error:  # points that lie all in one place
+            return False
         if not found or inlier is None or len(inlier) < max(MIN_PNP, 0.2 * len(rows)):
             return False
         inlier = np.asarray(inlier, np.int64).ravel()
