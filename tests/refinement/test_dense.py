@@ -88,7 +88,7 @@ def test_holes_are_filled_within_edges() -> None:
     truth = np.where(image[..., 0] > 0, 0.5, 0.1).astype(np.float32)
     known = np.random.default_rng(0).random(truth.shape) < 0.05
     prior = np.full_like(truth, 0.3)
-    out = fill(truth, np.where(known, 100.0, 0.0).astype(np.float32), edges_of(image), prior)
+    out, _ = fill(truth, np.where(known, 100.0, 0.0).astype(np.float32), edges_of(image), prior)
     assert np.median(np.abs(out / truth - 1)) < 0.05
     assert np.abs(out[:, 27:33] / truth[:, 27:33] - 1).max() < 0.3
 
@@ -188,6 +188,30 @@ def test_confidence_of_a_guess_is_about_one() -> None:
     assert dense is not None
     confidence = confidence_of(dense)
     assert confidence[:, -20:].mean() < 3 < confidence[:, :60].mean()
+
+
+def test_what_is_not_measured_has_the_shape_and_measured_scale_of_the_prediction() -> None:
+    cameras = walk(4)
+    depth = depth_of(ROOM, cameras[1])
+    hidden = depth.copy()
+    hidden[:, SHAPE[1] // 2 :] = 0  # nobody sees the right half
+    found = triangulate([exact_sight(cameras, 1, b, hidden) for b in (0, 2, 3)], SHAPE)
+    edges = edges_of(picture(ROOM, cameras[1]))
+    level, shaped = complete(found, edges), complete(found, edges, predicted=7 * depth)
+    assert level is not None and shaped is not None
+    right = (slice(None), slice(SHAPE[1] // 2, None))
+    assert np.abs(shaped.inverse[right] * depth[right] - 1).mean() < 0.05
+    assert np.abs(level.inverse[right] * depth[right] - 1).mean() > 0.1
+
+
+def test_a_wrong_prediction_is_not_believed_where_depth_is_measured() -> None:
+    cameras = walk(4)
+    depth = depth_of(ROOM, cameras[1])
+    found = triangulate([exact_sight(cameras, 1, b, depth) for b in (0, 2, 3)], SHAPE)
+    wrong = np.linspace(1, 5, SHAPE[1], dtype=np.float32)[None] * depth
+    dense = complete(found, edges_of(picture(ROOM, cameras[1])), predicted=wrong)
+    assert dense is not None
+    assert np.median(np.abs(dense.inverse * depth - 1)[dense.triangulated]) < 0.03
 
 
 def test_a_pausing_mover_before_a_fixed_camera_is_still_a_mover() -> None:

@@ -70,19 +70,19 @@ class DenseWalk:
         edges = edges_of(image)
         sights = self._sights(s, grid)
         found = triangulate([x for _, x in sights], grid.shape)
-        dense = complete(found, edges)
+        dense = complete(found, edges, predicted=predicted)
         if dense is not None:
             wide = [o for o, x in sights if abs(o - s) in AGAIN and parallax(x, dense) > AGAIN_PX]
             if wide:
                 start = guess(dense)
                 sights = sights + [(o, self._again(s, o, grid, start)) for o in wide]
                 found = triangulate([x for _, x in sights], grid.shape)
-                dense = complete(found, edges) or dense
+                dense = complete(found, edges, predicted=predicted) or dense
         motion = self._motion(s, grid, image, edges, sights, dense, predicted, noise_of(found))
         if dense is None:
             return DenseFrame(None, None, motion, 0.0)
         if motion is not None and (motion > residual_motion.MOVING).any():
-            dense = complete(found, edges, 1 - spread(motion)) or dense
+            dense = complete(found, edges, 1 - spread(motion), predicted) or dense
         share = float(dense.triangulated.mean())
         return DenseFrame(1 / dense.inverse, confidence_of(dense), motion, share)
 

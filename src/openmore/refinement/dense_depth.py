@@ -3,9 +3,11 @@
 Choices
 - The noise of flow and cameras is measured: it is the median of what triangulation leaves over. Gates and uncertainties
   scale with it.
-- Inverse depth below its own uncertainty is lifted to it: the distance of far surfaces is a guess, and the shorter one
-  errs less.
-- Far from anything measured, the map tends to the frame's median; a plane there made some clips better, others worse.
+- Everything is done in the logarithm of inverse depth: a near surface that bleeds into a far one, or a level that pulls
+  at it, would otherwise be a small error in inverse depth and a large one in depth.
+- What is not measured takes the shape of the predicted depth, scaled to what is measured; how far measurements may
+  leave it is how far the sure ones do in this frame. Each frame so finds out what the prediction is worth.
+- A measurement that reaches to infinity (far surfaces) takes the most probable depth between it and the prediction.
 - Pixels off their epipolar lines (movers, bad flow) count for nothing and take the depth of what surrounds them; so do
   movers that are known: what of their motion happens to lie along the lines would be taken for depth.
 - Confidence is 1 + depth / uncertainty, so 1 is a guess and 11 is ten percent; it never exceeds what flow can tell.
@@ -17,15 +19,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmore.refinement.smoothing import Edges, fill, smooth
+from openmore.refinement.smoothing import Edges, fill
 from openmore.refinement.triangulated import FLOW_SIGMA, Triangulation
 
 LEAST_NOISE = 0.15  # pixels
 CAUTION = 2.0  # times the formal uncertainty: errors of neighbouring pixels and of cameras are not independent
-RELATIVE, ABSOLUTE = 0.03, 0.01  # share of the pixel's and of the frame's inverse depth that is never undercut
-HEAVIEST = 400.0  # weight of a pixel, where the prior has 1
+RELATIVE = 0.03  # share of a pixel's inverse depth that is never undercut
 NEAREST, FARTHEST = 20.0, 0.03  # times the frame's median inverse depth
-STRENGTH = 100.0
+STRENGTH, TENSION = 100.0, 60.0
+DOUBT, LEAST_DOUBT, MOST_DOUBT = 2.5, 0.15, 1.0  # of the prediction: medians of what it is off, and log units
+BALANCE_STEPS = 6
 FEW = 0.02  # share of the pixels that must be triangulated, or the frame has no parallax
 PLANE_STEPS, PLANE_WIDTH, PLANE_PULL = 10, 0.3, 0.002  # width in medians of the inverse depth; pull towards level
 GOOD = 0.3  # relative uncertainty of those
@@ -47,10 +50,13 @@ def noise_of(found: Triangulation) -> float:
     return max(float(np.median(seen)), LEAST_NOISE) if len(seen) else LEAST_NOISE
 
 
-def complete(found: Triangulation, edges: Edges, still: np.ndarray | None = None) -> DenseDepth | None:
+def complete(
+    found: Triangulation, edges: Edges, still: np.ndarray | None = None, predicted: np.ndarray | None = None
+) -> DenseDepth | None:
     """A dense map from a triangulation [H, W]; None when the frame shows no parallax.
 
     `still` [H, W], 0..1, weighs what was triangulated: the probability that the pixel stands still, where it is known.
+    `predicted` [H, W] is depth, > 0, in any scale; without it every pixel is expected at the frame's median.
     """
     noise = noise_of(found)
     sigma = CAUTION * noise / FLOW_SIGMA / np.sqrt(np.maximum(found.information, 1e-12))
@@ -58,18 +64,45 @@ def complete(found: Triangulation, edges: Edges, still: np.ndarray | None = None
     sure = on_line & (sigma < GOOD * found.inverse)
     if sure.mean() < FEW:
         return None
-    middle = np.float32(np.median(found.inverse[sure]))
-    lifted = (found.inverse + np.sqrt(np.square(found.inverse) + 4 * np.square(sigma))) / 2
-    lifted = np.minimum(lifted, NEAREST * middle).astype(np.float32)
-    variance = np.square(sigma) + np.square(RELATIVE * lifted) + np.square(ABSOLUTE * middle)
+    middle = float(np.median(found.inverse[sure]))
+    limits = FARTHEST * middle, NEAREST * middle
+    expected, doubt = _expected(found.inverse, sure, predicted, limits)
+    measured = _balanced(found.inverse, sigma, expected, doubt, limits)
     agreed = np.exp(-np.square(np.nan_to_num(found.residual, nan=0) / (2 * noise + 0.4)))
-    weight = np.where(on_line, np.minimum(middle**2 / variance, HEAVIEST) * agreed, 0).astype(np.float32)
+    certainty = agreed / (np.square(sigma * np.exp(-measured)) + RELATIVE**2)
+    weight = np.where(on_line, certainty, 0).astype(np.float32)
     if still is not None:
         weight, sure = weight * still, sure & (still > 0.5)
-    level = np.full_like(lifted, middle)
-    inverse = np.maximum(fill(lifted, weight, edges, level, strength=STRENGTH), FARTHEST * middle)
-    around = smooth(weight[None], edges, STRENGTH)[0]
-    return DenseDepth(inverse, middle / np.sqrt(np.maximum(around, 0) + 1), sure, noise)
+    nothing = np.zeros_like(expected)
+    off, around = fill(measured - expected, weight, edges, nothing, strength=STRENGTH, tension=TENSION)
+    inverse = np.clip(np.exp(expected + off), *limits).astype(np.float32)
+    return DenseDepth(inverse, inverse / np.sqrt(np.maximum(around, 0) + 1), sure, noise)
+
+
+def _expected(
+    inverse: np.ndarray, sure: np.ndarray, predicted: np.ndarray | None, limits: tuple[float, float]
+) -> tuple[np.ndarray, float]:
+    """Log inverse depth [H, W] as predicted, in the scale of the `sure` pixels of `inverse`; and how far it is off."""
+    if predicted is None:
+        return np.full_like(inverse, np.log(np.median(inverse[sure]))), MOST_DOUBT
+    ratio = float(np.median(inverse[sure] * predicted[sure]))
+    expected = np.log(np.clip(ratio / np.maximum(predicted, 1e-12), *limits)).astype(np.float32)
+    off = float(np.median(np.abs(np.log(np.maximum(inverse[sure], limits[0])) - expected[sure])))
+    return expected, float(np.clip(DOUBT * off, LEAST_DOUBT, MOST_DOUBT))
+
+
+def _balanced(
+    inverse: np.ndarray, sigma: np.ndarray, expected: np.ndarray, doubt: float, limits: tuple[float, float]
+) -> np.ndarray:
+    """Log inverse depth [H, W] that is most probable for inverse depth measured to within `sigma` and `expected`."""
+    precision = (1 / np.square(sigma)).astype(np.float32)
+    pull = np.float32(1 / doubt**2)
+    x = np.log(np.clip((inverse + np.hypot(inverse, sigma)) / 2, *limits)).astype(np.float32)
+    for _ in range(BALANCE_STEPS):  # Gauss-Newton, one unit at most: the exponential overshoots
+        y = np.exp(x)
+        slope = (y - inverse) * y * precision + pull * (x - expected)
+        x -= np.clip(slope / (np.square(y) * precision + pull), -1, 1)
+    return np.clip(x, *np.log(limits)).astype(np.float32)
 
 
 def guess(dense: DenseDepth) -> np.ndarray:

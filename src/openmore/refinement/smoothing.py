@@ -52,13 +52,17 @@ def fill(
     tension: float = 30.0,
     prior_weight: float = 1.0,
     steps: int = 30,
-) -> np.ndarray:
-    """A full map [H, W] float32 from `values` [H, W] known with `weight` [H, W], 0 = unknown; near `prior` there."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """A full map [H, W] float32 from `values` [H, W] known with `weight` [H, W], 0 = unknown; near `prior` there.
+
+    The second map [H, W] is the weight within reach of each pixel.
+    """
     weighted, total = smooth(np.stack((weight * values, weight)), edges, strength)
     start = (weighted + prior_weight * prior) / (total + prior_weight)
     pull = np.float32(0.02 * prior_weight)  # conjugate gradients see every pixel once, the start sees its neighbourhood
     known = weight + pull
-    return _descend(start, (weight * values + pull * prior) / known, known, edges, np.float32(tension), steps)
+    full = _descend(start, (weight * values + pull * prior) / known, known, edges, np.float32(tension), steps)
+    return full, total
 
 
 def _along_rows(values: np.ndarray, hold: np.ndarray, strength: float) -> np.ndarray:
