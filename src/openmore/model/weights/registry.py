@@ -40,8 +40,8 @@ REGISTRY: dict[str, Entry] = {
             "small.safetensors",
             "Apache-2.0",
             "the synthetic 4D world of openmore.data.synthetic, a pool of 2,976 clips",
-            size_bytes=17_887_466,
-            sha256="9c898ecbf7c5b6d1129af93777e734686227e72d4fc094ccd0c546dd13f3c029",
+            size_bytes=17_887_538,
+            sha256="ccdfe91247e2a03417e5f29fe19908b212384061debc2474481a920f8bde13d0",
             note="shipped with the package; docs/training_log.md says how it was trained and how good it is",
         ),
         Entry(
