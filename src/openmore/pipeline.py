@@ -23,7 +23,7 @@ import torch
 from openmore.errors import ConfigError, InputError
 from openmore.io.frames import Frame, frames
 from openmore.io.intrinsics import parse_intrinsics
-from openmore.io.selection import Position
+from openmore.io.selection import Position, Selection
 from openmore.io.sizing import Sizing
 from openmore.model.estimate import available_bytes, estimate_full, most_frames
 from openmore.model.more import MoRe
@@ -66,12 +66,26 @@ class Options:
         for name, known in (("mode", ("full", "stream")), ("refine", ("auto", "none", "attention", "geometry"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        Selection(self.fps, self.stride, self.start, self.end, self.max_frames)
+        if self.long_side is not None and self.long_side < 1:
+            raise ConfigError(f"long_side {self.long_side} is no picture: give pixels, or leave it out")
+        self._check_memory()
         if self.intrinsics is not None:
             self.intrinsics = parse_intrinsics(self.intrinsics)
             if self.refine in ("none", "attention"):
                 raise ConfigError(f"intrinsics were given with refine {self.refine!r}: only geometry can use them")
         if self.global_pass and (self.mode, self.refine) != ("stream", "geometry"):
             raise ConfigError("global_pass ends a stream refined by geometry: give mode stream and refine geometry")
+
+    def _check_memory(self) -> None:
+        """A whole clip at once remembers everything: what limits a stream would silently do nothing."""
+        self.memory()
+        idle = {"policy": ("window", "all"), "window": (None,), "anchors": (1,), "budget_mb": (None,)}
+        given = [name for name, values in idle.items() if getattr(self, name) not in values]
+        if self.mode == "full" and given:
+            raise ConfigError(
+                f"{', '.join(given)} limits a stream's memory, mode is full: leave it out, or mode stream"
+            )
 
     def memory(self) -> Policy | Budget:
         """The stream's memory. Raises ConfigError."""
@@ -176,7 +190,9 @@ def sized_frames(
     ):
         if sizing is None and options.intrinsics is not None:
             options.intrinsics.K_for(frame.original_shape)  # nonsense is refused before the network runs
-        sizing = sizing or Sizing.fit(frame.original_shape, long_side, model.config.patch_size)
+        if sizing is None:
+            sizing = Sizing.fit(frame.original_shape, long_side, model.config.patch_size)
+            require_fit(model, 1, sizing.model_shape)  # before the picture is made: a huge one alone fills the memory
         if working is not None:
             working.append(working_picture(frame.image))
         yield frame, sizing.apply(frame.image), sizing
@@ -272,9 +288,12 @@ def require_fit(model: MoRe, count: int, shape: tuple[int, int]) -> None:
         return
     weights = estimate_full(model.config, 1, shape, dtype).weights_bytes
     fits = most_frames(model.config, shape, dtype, available + weights)
+    advice = (
+        f"use --mode stream, --max-frames {fits}, or a smaller --long-side" if fits else "use a smaller --long-side"
+    )
     raise InputError(
-        f"{count} frames of {shape[1]}x{shape[0]} need about {needed / 1e9:.1f} GB with full attention and "
-        f"{available / 1e9:.1f} GB are free: use --mode stream, --max-frames {fits}, or a smaller --long-side"
+        f"{count} frame(s) of {shape[1]}x{shape[0]} need about {needed / 1e9:.1f} GB with full attention and "
+        f"{available / 1e9:.1f} GB are free: {advice}"
     )
 
 

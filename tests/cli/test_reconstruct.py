@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from openmore.errors import InputError
+from openmore.model.config import preset
+from openmore.model.estimate import estimate_full
 from openmore.pipeline import reconstruct
 from openmore.types import Reconstruction
 
@@ -164,9 +166,12 @@ def test_a_full_disk_is_one_line(
     assert ran.code == 2 and "No space left" in ran.message and not (tmp_path / "out").exists()
 
 
+TWO_FRAMES = estimate_full(preset("tiny"), 2, (42, 56), torch.float32).activation_bytes
+
+
 def test_too_many_frames_say_what_would_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmore.pipeline.available_bytes", lambda _device: 10_000)
-    with pytest.raises(InputError, match=r"use --mode stream, --max-frames \d+, or a smaller --long-side"):
+    monkeypatch.setattr("openmore.pipeline.available_bytes", lambda _device: TWO_FRAMES)
+    with pytest.raises(InputError, match=r"use --mode stream, --max-frames 2, or a smaller --long-side"):
         reconstruct(folder, "untrained:tiny", dtype="fp32")
 
 
@@ -219,3 +224,22 @@ def test_video_that_shows_nothing_is_a_warning_and_not_an_error(
     assert ran.code == 0 and "warning: no texture" in ran.err
     plain = reconstruct(folder, "untrained:tiny", dtype="fp32", refine="none")
     np.testing.assert_allclose(Reconstruction.load(tmp_path / "s").world_from_cam, plain.world_from_cam, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--stride", 0), "stride 0 is not a step"),
+        (("--long-side", 0), "long_side 0"),
+        (("--long-side", 100_000), "smaller --long-side"),
+        (("--window", 4), "window limits a stream's memory"),
+        (("--policy", "elephant"), "policy 'elephant' is unknown"),
+        (("--budget-mb", "nan"), "nan MB is not a size"),
+    ],
+)
+def test_options_that_cannot_be_meant(
+    openmore: Callable, folder: Path, tmp_path: Path, options: tuple[object, ...], says: str
+) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, *options)
+    assert ran.code == 2 and says in ran.message
+    assert not (tmp_path / "s").exists()
