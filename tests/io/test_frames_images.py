@@ -234,3 +234,22 @@ def test_a_picture_beyond_every_limit_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     with pytest.raises(InputError, match="too large to decode safely"):
         frames(tmp_path / "bomb.png")
+
+
+def test_an_empty_source_is_not_the_current_folder() -> None:
+    with pytest.raises(InputError, match="empty text"):
+        frames("")
+
+
+def test_a_broken_link_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").symlink_to("gone.mp4")
+    with pytest.raises(InputError, match=r"clip\.mp4 is a link to gone\.mp4"):
+        frames(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.tif"])
+def test_an_animation_is_not_its_first_picture(tmp_path: Path, name: str) -> None:
+    shades = [Image.new("RGB", (32, 24), (60 * i, 0, 0)) for i in range(3)]
+    shades[0].save(tmp_path / name, save_all=True, append_images=shades[1:])
+    with pytest.raises(InputError, match="holds 3 pictures"):
+        frames(tmp_path / name)

@@ -58,6 +58,12 @@ def test_rotation_agrees_with_opencv(video: Path, tmp_path: Path) -> None:
     assert np.abs(next(frames(rotated)).image.astype(int) - bgr[..., ::-1]).max() <= 3
 
 
+def test_a_colon_in_a_name_is_no_protocol(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "12:30:00.mp4").write_bytes(video.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert next(frames("12:30:00.mp4")).index == 0 and describe("12:30:00.mp4").kind == "video"
+
+
 def test_a_variable_frame_rate_keeps_true_times(tmp_path: Path) -> None:
     times_ms = [0, 100, 150, 600, 640, 1000, 2000]
     video = make_video(tmp_path / "vfr.mp4", times_ms)

@@ -18,7 +18,7 @@ import numpy as np
 
 from openmore.errors import InputError
 from openmore.io.clock import IMAGE_FPS
-from openmore.io.images import IMAGE_SUFFIXES, ImageReader, list_images, natural_key
+from openmore.io.images import IMAGE_SUFFIXES, ImageReader, list_images, natural_key, require_still
 from openmore.io.selection import Position, Selection
 from openmore.io.source import (
     DamagedFrame,
@@ -83,6 +83,8 @@ def open_source(source: Source) -> Reader:
     if isinstance(source, (int, np.integer)):
         return open_video(int(source))
     text = str(source)
+    if not text:  # an unset shell variable; as a path it would be the current folder
+        raise InputError("the source is an empty text: give a video, folder, glob, picture, camera number or URL")
     if "://" in text:
         return open_video(text)
     return _open_path(Path(text).expanduser(), text)
@@ -92,6 +94,7 @@ def _open_path(path: Path, text: str) -> Reader:
     if path.is_dir():
         return ImageReader(list_images(path), "folder", text)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.exists():
+        require_still(path)
         return ImageReader([path], "image", text)
     if path.exists():
         return open_video(path)

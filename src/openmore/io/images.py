@@ -14,6 +14,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def image_shape(path: Path) -> tuple[int, int]:
         width, height = image.size
         sideways = _orientation(image) in _SIDEWAYS
     return (width, height) if sideways else (height, width)
+
+
+def require_still(path: Path) -> None:
+    """Raise InputError for an animation given as the source: its first picture alone would not be what was meant."""
+    with suppress(DamagedFrame, *_BROKEN), _open(path) as image:  # what is damaged is said by the reader
+        count = getattr(image, "n_frames", 1)
+        if count > 1 and image.format != "MPO":  # a phone's JPEG with its preview or other eye is one photograph
+            raise InputError(f"{path} holds {count} pictures: give a video or a folder of them, one file each")
 
 
 def read_image(path: Path) -> tuple[np.ndarray, tuple[int, int]]:

@@ -87,6 +87,10 @@ class Reader(Protocol):
 
 def missing_path(path: Path) -> InputError:
     """The error for a path that does not exist, offering names that look like it."""
+    if path.is_symlink():
+        return InputError(
+            f"{path} is a link to {path.readlink()}, which is not there: mend the link or give its target"
+        )
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent

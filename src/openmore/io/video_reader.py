@@ -182,7 +182,8 @@ def _open_container(label: str, is_url: bool) -> Any:
     options = {"rtsp_transport": "tcp"} if label.startswith("rtsp") else {}
     timeout = (OPEN_TIMEOUT_S, READ_TIMEOUT_S) if is_url else None
     try:
-        container = av.open(label, options=options, timeout=timeout)
+        # FFmpeg takes what stands before a colon for a protocol: 12:30:00.mp4 is a file all the same.
+        container = av.open(label if is_url else f"file:{label}", options=options, timeout=timeout)
     except (av.FFmpegError, OSError) as error:
         if is_url:
             raise InputError(
