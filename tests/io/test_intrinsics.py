@@ -46,3 +46,9 @@ def test_nonsense_is_one_line(given: str, says: str) -> None:
 def test_a_principal_point_outside_the_picture_is_refused() -> None:
     with pytest.raises(InputError, match="64x48"):
         parse_intrinsics("500,510,319,239").K_for((48, 64))
+
+
+@pytest.mark.parametrize("given", ["0.9,1.2,319,239", "1e300,1e300,319,239"])
+def test_a_focal_length_no_lens_has_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="no pinhole is that"):
+        parse_intrinsics(given).K_for((480, 640))

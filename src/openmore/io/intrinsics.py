@@ -17,6 +17,8 @@ from openmore.errors import InputError
 
 EXPECTED = "expected fx,fy,cx,cy in pixels, or a text file with the row: fx fy cx cy [width height]"
 
+SHORTEST, LONGEST = 0.05, 100.0  # focal length over the long side: 169 degrees across, and beyond any telephoto
+
 
 @dataclass(frozen=True)
 class Intrinsics:
@@ -37,6 +39,12 @@ class Intrinsics:
             raise InputError(
                 f"intrinsics with the principal point ({K[0, 2]:g}, {K[1, 2]:g}) were given for frames of "
                 f"{width}x{height}: it must lie inside; give them for this size, or name theirs in a file"
+            )
+        reach = np.array([K[0, 0], K[1, 1]]) / max(shape)
+        if reach.min() < SHORTEST or reach.max() > LONGEST:
+            raise InputError(
+                f"intrinsics with the focal lengths ({K[0, 0]:g}, {K[1, 1]:g}) were given for frames of "
+                f"{width}x{height}: no pinhole is that {'wide' if reach.min() < SHORTEST else 'long'}; give them in pixels of this size"
             )
         return np.vstack((K, [0, 0, 1.0]))
 
