@@ -96,7 +96,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "code ran" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x04N."])
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"root:x:0:0", b"\x80\x04N."])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_damaged_files(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"bad{suffix}"
@@ -150,6 +150,8 @@ def test_convert_to_safetensors(network: MoRe, tmp_path: Path) -> None:
 def test_device_and_dtype_are_checked() -> None:
     with pytest.raises(ConfigError, match="unknown device"):
         MoRe.from_pretrained("untrained:tiny", device="gpu")
+    with pytest.raises(ConfigError, match="device meta is not supported"):
+        MoRe.from_pretrained("untrained:tiny", device="meta")
     with pytest.raises(ConfigError, match="dtype 'fp16'"):
         MoRe.from_pretrained("untrained:tiny", dtype="fp16")
     if not torch.cuda.is_available():

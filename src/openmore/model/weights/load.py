@@ -148,6 +148,8 @@ def check_device(device: str | torch.device) -> torch.device:
         device = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"unknown device {device!r}: use cpu, cuda, cuda:1 or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"device {device} is not supported: use cpu, cuda, cuda:1 or mps")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda was asked for, but this torch sees no CUDA GPU: use --device cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -63,6 +63,10 @@ def _open_pickle(path: Path) -> State:
     return State(path, shapes, lambda name: tensors[names[name]], {})
 
 
+# Bytes that are no pickle end anywhere in the unpickler: /etc/passwd pops from an empty stack.
+_DAMAGED = (RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+
+
 def _load_pickle(path: Path) -> Any:
     try:
         try:
@@ -76,7 +80,7 @@ def _load_pickle(path: Path) -> Any:
             f"{path} is refused: it holds more than tensors and could run code when opened; "
             "ask its publisher for safetensors"
         ) from error
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+    except _DAMAGED as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {first_line(error)}") from error
 
 
