@@ -42,9 +42,10 @@ class Intrinsics:
             )
         reach = np.array([K[0, 0], K[1, 1]]) / max(shape)
         if reach.min() < SHORTEST or reach.max() > LONGEST:
+            extreme = "wide" if reach.min() < SHORTEST else "long"
             raise InputError(
                 f"intrinsics with the focal lengths ({K[0, 0]:g}, {K[1, 1]:g}) were given for frames of "
-                f"{width}x{height}: no pinhole is that {'wide' if reach.min() < SHORTEST else 'long'}; give them in pixels of this size"
+                f"{width}x{height}: no pinhole is that {extreme}; give them in pixels of this size"
             )
         return np.vstack((K, [0, 0, 1.0]))
 
