@@ -76,3 +76,15 @@ def test_a_missing_extra_gives_the_pip_command(scene, tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=rf"pip install 'openmore\[{extra}\]'"):
         export(scene, tmp_path / f"a.{suffix}")
+
+
+def test_overwrite_replaces_folders_of_the_format_only(scene: Reconstruction, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    export(scene, photos, "depth", overwrite=True)
+    export(scene, photos, "depth", overwrite=True)
+    (photos / "depth.json").rename(photos / "mine.json")
+    for name in ("depth", "colmap", "nerfstudio"):
+        with pytest.raises(InputError, match="was not written by this"):
+            export(scene, photos, name, overwrite=True)
+    assert (photos / "mine.json").exists()

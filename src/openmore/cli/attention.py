@@ -38,9 +38,11 @@ def attention(
         raise InputError(f"--frames {frames} leaves nothing to look at: give at least 1")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already: choose another output or pass --overwrite")
+    from openmore.io.atomic import atomic_folder, require_ours, write_json
+
+    require_ours(out, "attention.json")
     from PIL import Image
 
-    from openmore.io.atomic import atomic_folder, write_json
     from openmore.model.more import MoRe
     from openmore.viewer.attention_report import draw_sheets, numbers, study
 

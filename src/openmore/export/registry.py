@@ -23,7 +23,7 @@ from typing import Any
 
 from openmore.errors import InputError
 from openmore.export.points import PointOptions
-from openmore.io.atomic import atomic_folder
+from openmore.io.atomic import atomic_folder, require_ours
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 
@@ -66,6 +66,9 @@ _FORMATS = {
     )
 }
 
+# What a folder of each format holds for certain: without it, --overwrite would delete something else.
+_MARKS = {"colmap": "sparse", "nerfstudio": "transforms.json", "depth": "depth.json"}
+
 
 def formats() -> dict[str, Format]:
     """The formats by name, in the order they are documented."""
@@ -85,7 +88,8 @@ def export(
 
     Without `format` the suffix decides; folder formats have none and are named. Options are those of the format's
     `write` function and, for point clouds, the fields of `PointOptions`. Raises InputError for an unknown format,
-    suffix or option, for an existing path without `overwrite`, and when filtering leaves no point.
+    suffix or option, for an existing path without `overwrite` or a folder of something else, and when
+    filtering leaves no point.
     """
     path = Path(path)
     chosen = find_format(path, format)
@@ -93,6 +97,8 @@ def export(
         raise InputError("the scene has no frames: nothing to export")
     write = chosen.writer()
     arguments = _arguments(chosen, write, options)
+    if chosen.is_folder and overwrite:
+        require_ours(path, _MARKS[chosen.name])
     place = atomic_folder(path, overwrite) if chosen.is_folder else _atomic_path(path, overwrite)
     with place as temporary:
         write(recon, temporary, progress=progress, **arguments)

@@ -46,6 +46,13 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def require_ours(path: Path, mark: str) -> None:
+    """Raise InputError for an existing path that is no empty folder and lacks the file or folder `mark`."""
+    ours = path.is_dir() and ((path / mark).exists() or not any(path.iterdir()))
+    if path.exists() and not ours:
+        raise InputError(f"{path} exists and was not written by this ({mark} is missing): choose another output")
+
+
 @contextmanager
 def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """A folder that appears under `path` only when the block ends without an error.
