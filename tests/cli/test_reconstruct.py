@@ -243,3 +243,16 @@ def test_options_that_cannot_be_meant(
     ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, *options)
     assert ran.code == 2 and says in ran.message
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("file/scene", "is a file, not a folder"), ("link", "is a link to gone"), ("x" * 300, "too long")],
+)
+def test_outputs_that_cannot_be_are_refused_before_the_work(
+    openmore: Callable, folder: Path, tmp_path: Path, name: str, says: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("gone")
+    ran = openmore("reconstruct", folder, "-o", tmp_path / name, *TINY)
+    assert ran.code == 2 and says in ran.message and "frames of" not in ran.err

@@ -93,10 +93,18 @@ def require_free(out: Path, overwrite: bool) -> None:
 
     from openmore.io.scene_writer import require_scene
 
-    if out.exists() and not overwrite:
+    try:
+        link, exists = out.is_symlink(), out.exists()
+    except OSError as error:  # a name too long for the disk, for one
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    if link:  # what is renamed into place would take the link's place, not its target's
+        raise InputError(f"{out} is a link to {out.readlink()}: give the folder itself")
+    if exists and not overwrite:
         raise InputError(f"{out} exists already: choose another output or pass --overwrite")
     require_scene(out)
     parent = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not parent.is_dir():
+        raise InputError(f"cannot write {out}: {parent} is a file, not a folder")
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write {out}: {parent} is read-only")
 
