@@ -10,9 +10,11 @@ import pytest
 from openmore.refinement import blocktri, terms
 from openmore.refinement.blocktri import CameraSystem
 from openmore.refinement.bundle import Observations, State, exp_so3, linearise, residuals, tangent_basis
+from openmore.refinement.coupling import Coupling
 from openmore.refinement.shot import world_from_cam
 from openmore.refinement.solver import Settings, camera_covariance, solve
 from openmore.refinement.terms import DepthPrior
+from openmore.refinement.tracks import table
 from tests.refinement.world import points_problem, position_error, rotation_errors_deg, shaken
 
 
@@ -182,3 +184,26 @@ def test_tangent_directions_are_orthonormal() -> None:
     np.testing.assert_allclose(B.swapaxes(1, 2) @ B, np.tile(np.eye(3), (50, 1, 1)), atol=1e-12)
     np.testing.assert_allclose((B.swapaxes(1, 2) @ unit[..., None])[..., 0], 0, atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(exp_so3(unit[:, :3])), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("largest", [10, 4_000_000])
+def test_coupling_is_the_sum_over_all_pairs_of_observations(monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
+    """Gaps in tracks, fixed cameras, a track of fixed cameras only, and matrices cut into pieces."""
+    monkeypatch.setattr("openmore.refinement.coupling.LARGEST", largest)
+    rng, S, c = np.random.default_rng(0), 23, 6
+    seen = rng.random((40, S)) < 0.3
+    seen[7], free = np.arange(S) < 2, np.arange(S) > 1
+    point, frame = np.nonzero(seen)
+    obs = table(point, frame, np.zeros((len(point), 2)), np.ones(len(point)))
+    Y = rng.normal(size=(len(obs), c, 3))
+    expected, found = np.zeros((2, S, S, c, c))
+    for i in range(len(obs)):
+        for k in range(len(obs)):
+            if obs.point[i] == obs.point[k] and obs.frame[i] >= obs.frame[k] and free[obs.frame[[i, k]]].all():
+                expected[obs.frame[i], obs.frame[k]] += Y[i] @ Y[k].T
+    coupling = Coupling(obs, free)
+    for later, earlier, blocks in coupling.shares(Y):
+        found[later, earlier] += blocks
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert coupling.span >= S - 5
+    assert Coupling(obs, np.zeros(S, bool)).span == 0

@@ -2,8 +2,8 @@
 
 Choices
 - Robust loss: Cauchy by iteratively reweighted least squares; its width in pixels is the caller's.
-- The 3x3 block of each point is factored once a step. What it leaves on the cameras is summed over pairs of
-  observations of the same point, so work and memory grow with the observations and not with frames times points.
+- The 3x3 block of each point is factored once a step. What it leaves on pairs of cameras is summed by `coupling`: work
+  and memory grow with the points times the stretch of frames that sees them, not with all frames times all points.
 - The reduced system is `blocktri`: dense for short clips, block tridiagonal for long ones; both exact.
 - Gauge: cameras that are not free stay; the scale is held by the damping (and the depth prior when there is one).
 """
@@ -16,11 +16,11 @@ import numpy as np
 
 from openmore.refinement.blocktri import CameraSystem
 from openmore.refinement.bundle import Observations, State, residuals
+from openmore.refinement.coupling import Coupling
 from openmore.refinement.terms import Blocks, DepthPrior, depth_blocks, reprojection_blocks
 
 FIRST_DAMPING = 1e-4  # relative to the diagonal
 TINY = 1e-9  # added to every diagonal: unknowns that nothing speaks of stay where they are
-PAIR_SLICE = 100_000  # pairs multiplied at once: bounds memory at some tens of MB
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Plan:
         self.by_frame = np.argsort(obs.frame, kind="stable")
         self.used_frames, self.frame_starts = _runs(obs.frame[self.by_frame])
         self.used_points, self.point_starts = _runs(obs.point)
-        self.later, self.earlier = _pairs_within_points(obs, settings.free_cameras)
+        self.coupling = Coupling(obs, settings.free_cameras)
 
     def cost(self, state: State) -> float:
         """Half the sum of robust squared residuals, plus the priors."""
@@ -164,11 +164,8 @@ class _Plan:
         point = self.obs.point
         system.b[used] -= np.add.reduceat((Y @ z[point][..., None])[f, :, 0], starts)
         system.g[used] -= np.add.reduceat((Y @ Y_focal[point][..., None])[f, :, 0], starts)
-        for s in range(0, len(self.later), PAIR_SLICE):
-            i, k = self.later[s : s + PAIR_SLICE], self.earlier[s : s + PAIR_SLICE]
-            rows, starts = _runs(self.obs.frame[i] * self.frames + self.obs.frame[k])
-            shares = np.add.reduceat(Y[i] @ Y[k].swapaxes(1, 2), starts)
-            system.subtract(rows // self.frames, rows % self.frames, shares)
+        for later, earlier, shares in self.coupling.shares(Y):
+            system.subtract(later, earlier, shares)
         return _Reduced(system, L_inverse, z, Y, Y_focal)
 
     def _camera_system(self, blocks: Blocks, damping: float, state: State) -> CameraSystem:
@@ -184,7 +181,7 @@ class _Plan:
             h, bg = h + s.focal_prior[1] ** -2, bg - (np.log(state.focal) - s.focal_prior[0]) * s.focal_prior[1] ** -2
         if s.depth is not None:
             s.depth.hold(state, Hcc, bc)
-        span = int((self.obs.frame[self.later] - self.obs.frame[self.earlier]).max(initial=0))
+        span = self.coupling.span
         return CameraSystem(damped(Hcc, damping), bc, Hcg, h * (1 + damping), bg, s.free_cameras, s.free_focal, span)
 
 
@@ -200,18 +197,3 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct values of a sorted array and where each run begins."""
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.zeros(0, np.int64)
     return values[starts], starts
-
-
-def _pairs_within_points(obs: Observations, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (later, earlier) of every two observations of a point in free cameras, each with itself too.
-
-    Sorted by the two frames, so that the shares of one block of the camera system lie side by side.
-    """
-    rows = np.flatnonzero(free[obs.frame])
-    _, starts = _runs(obs.point[rows])
-    place = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
-    later = np.repeat(np.arange(len(rows)), place + 1)
-    back = np.arange(len(later)) - np.repeat(np.cumsum(place + 1) - place - 1, place + 1)
-    later, earlier = rows[later], rows[later - back]
-    order = np.lexsort((obs.frame[earlier], obs.frame[later]))
-    return later[order], earlier[order]

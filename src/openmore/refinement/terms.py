@@ -73,18 +73,20 @@ def robust_weight(residual: np.ndarray, width: float) -> np.ndarray:
 
 def products(c: np.ndarray, g: np.ndarray, p: np.ndarray, r: np.ndarray, weight: np.ndarray) -> Blocks:
     """Blocks of derivatives c [N, d, C], g [N, d], p [N, d, 3] of residuals r [N, d]."""
-    wc, wp, wg = weight[:, None, None] * c, weight[:, None, None] * p, weight[:, None] * g
-    ct, pt, r1 = wc.swapaxes(1, 2), wp.swapaxes(1, 2), r[..., None]
+    C = c.shape[2]
+    J = np.concatenate((c, g[..., None], p, r[..., None]), 2)
+    H = (weight[:, None, None] * J).swapaxes(1, 2) @ J  # one product for all; the blocks are its parts
+    camera, point = slice(0, C), slice(C + 1, C + 4)
     return Blocks(
-        cc=ct @ c,
-        cg=(ct @ g[..., None])[..., 0],
-        cp=ct @ p,
-        gp=(pt @ g[..., None])[..., 0],
-        pp=pt @ p,
-        bc=-(ct @ r1)[..., 0],
-        bp=-(pt @ r1)[..., 0],
-        gg=float((wg * g).sum()),
-        bg=-float((wg * r).sum()),
+        cc=H[:, camera, camera],
+        cg=H[:, camera, C],
+        cp=H[:, camera, point],
+        gp=H[:, C, point],
+        pp=H[:, point, point],
+        bc=-H[:, camera, -1],
+        bp=-H[:, point, -1],
+        gg=float(H[:, C, C].sum()),
+        bg=-float(H[:, C, -1].sum()),
     )
 
 
