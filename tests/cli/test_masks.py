@@ -104,6 +104,8 @@ def test_only_masks_are_ever_overwritten(folder: Path, tmp_path: Path) -> None:
         (["{folder}", "--dataset", "posed_folder"], 2, "has no clip folders with rgb/ inside"),
         (["--from-reconstruction", "{folder}"], 2, "is no scene folder"),
         (["{folder}", "--dataset", "posed_folder", "--weights", "small"], 2, "leave --weights out"),
+        (["{folder}", "--long-side", "0"], 2, "--long-side 0 is too small"),
+        (["{folder}", "--floor", "nan"], 2, "floor is nan"),
         (["{folder}", "--flow", "raft"], 2, "flow backend 'raft' is unknown"),
         (["{folder}", "--flow", "sea-raft-s:none.safetensors"], 3, "SEA-RAFT weights none.safetensors do not exist"),
         (["{folder}", "--segments", "felzenszwalb"], 4, "pip install 'openmore[masks]'"),

@@ -108,5 +108,6 @@ def test_floor_scales_with_width_and_with_the_flows_noise() -> None:
 def test_bad_rules_are_refused() -> None:
     with pytest.raises(ConfigError, match="choose one of paper"):
         Rule("mean")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="negative"):
-        Rule(floor_px=-1)
+    for floor in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"floor is {floor}"):
+            Rule(floor_px=floor)

@@ -232,7 +232,7 @@ def test_impossible_settings_are_refused(model: MoRe) -> None:
     with pytest.raises(ConfigError, match="either window or policy"):
         StreamingSession(model, window=3, policy=Window(3))
     with (
-        pytest.raises(ConfigError, match=r"a cache budget of 0.01 MB is too small.*give at least 0\.\d MB"),
+        pytest.raises(ConfigError, match=r"a cache budget of 0.01 MB is too small.*give at least 0\.\d+ MB"),
         StreamingSession(model, policy=Budget(0.01), **SIDE) as stream,
     ):
         stream.push(pictures(1)[0])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from openmore.masks.pipeline import MaskResult
 
 Shape = tuple[int, int]
+SMALLEST_SIDE = 32  # pixels
 
 
 def register(app: typer.Typer) -> None:
@@ -114,6 +115,8 @@ def load_clip(
 
     if (source is None) == (scene is None):
         raise InputError("give a SOURCE or --from-reconstruction SCENE, one of the two")
+    if long_side < SMALLEST_SIDE:
+        raise InputError(f"--long-side {long_side} is too small for flow: give at least {SMALLEST_SIDE} pixels")
     if weights is not None and (scene or dataset or is_scene(str(source))):
         raise InputError("--weights reconstructs plain pictures, and this source has cameras: leave --weights out")
     if scene is not None and not is_scene(scene):

@@ -13,6 +13,7 @@ Choices
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,8 +42,9 @@ class Rule:
     def __post_init__(self) -> None:
         if self.name not in RULES:
             raise ConfigError(f"rule {self.name!r} is unknown: choose one of {', '.join(RULES)}")
-        if self.floor_px < 0 or self.noise_factor < 0 or self.spread < 0:
-            raise ConfigError("a rule's floor, noise factor and spread must not be negative")
+        for name, value in (("floor", self.floor_px), ("noise factor", self.noise_factor), ("spread", self.spread)):
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"a rule's {name} is {value}: expected a number of at least 0")
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class Budget:
         if frames < least:
             raise ConfigError(
                 f"a cache budget of {self.mb:g} MB is too small: one frame takes {frame_bytes / 1e6:.2f} MB here and "
-                f"{least} must fit; give at least {least * frame_bytes / 1e6:.1f} MB"
+                f"{least} must fit; give at least {math.ceil(least * frame_bytes / 1e4) / 100:g} MB"
             )
         return Window(frames - self.anchors - 1, self.anchors)
 
@@ -161,6 +161,7 @@ def choose_policy(
     window: past frames kept, 16 unless given. old: earlier frames of which `specials` keeps the camera and register
     tokens. every: distance of the frames that `keyframes` keeps. Raises ConfigError.
     """
+    _require_positive(old=old, every=every)
     if budget_mb is not None:
         if window is not None or name != "window":
             raise ConfigError("a cache budget chooses the window itself: give either a budget, or a window or policy")

@@ -139,8 +139,9 @@ class StreamingSession:
         with self._alone():
             group = [as_frame(frame, self.frames_seen + i) for i, frame in enumerate(frames)]
             sizing = self._sizing_of(group)
-            pictures = [sizing.apply(frame.image) for frame in group]
+            # Before the pictures: a size that memory cannot hold is refused here.
             stream = self.stream or TensorStream(self.model, sizing.model_shape, self.options)
+            pictures = [sizing.apply(frame.image) for frame in group]
             raw = stream.step(to_images(pictures))
             self.stream, self.sizing = stream, sizing
             if self._world_from_first is None:

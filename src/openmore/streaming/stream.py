@@ -53,15 +53,15 @@ class TensorStream:
             raise ConfigError(f"CUDA graphs need a CUDA device, the model is on {model.device}: leave graphs off")
         self.model, self.shape, self.options = model, shape, options
         self.graphs = GraphedSteps() if options.graphs else None
-        with torch.no_grad():
-            self.prepared: Prepared = model.prepare(shape)
         self.frames_seen = 0
         P = model.config.tokens_per_frame(shape)
         dtype = options.cache_dtype or backbone_dtype(model)
         per_frame = frame_bytes(model.config, P, dtype, options.refinable, options.batch)
         self.policy = resolve(options, per_frame)
         frames, specials = self.policy.most() or (GROWTH, 0)
-        require_room(frames * per_frame, frames, model.device)
+        require_room(frames * per_frame, frames, model.device)  # before anything of that size is made
+        with torch.no_grad():
+            self.prepared: Prepared = model.prepare(shape)
         self.cache = StreamCache(
             model.config,
             P,
@@ -161,7 +161,7 @@ def require_room(needed: int, frames: int, device: torch.device) -> None:
     if needed > available:
         raise ConfigError(
             f"a cache of {frames} frames needs {needed / 1e9:.1f} GB here and {available / 1e9:.1f} GB are free: "
-            "choose a smaller window or a budget"
+            "choose a smaller window, a budget, or smaller pictures"
         )
 
 

@@ -11,6 +11,7 @@ Choices
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -107,6 +108,8 @@ class InputStreamer:
         """
         if buffer < 1:
             raise ConfigError(f"buffer is {buffer}, expected at least 1 frame")
+        if reconnects < 0 or not 0 <= retry_s < math.inf:
+            raise ConfigError(f"reconnects {reconnects} after {retry_s} s: give a count and seconds of at least 0")
         selection = Selection(fps, stride, start, end, max_frames)
         self._stop = threading.Event()
         self._reader = open_reader(source, self._stop, reconnects, retry_s)
