@@ -195,15 +195,26 @@ def test_coupling_is_the_sum_over_all_pairs_of_observations(monkeypatch: pytest.
     seen[7], free = np.arange(S) < 2, np.arange(S) > 1
     point, frame = np.nonzero(seen)
     obs = table(point, frame, np.zeros((len(point), 2)), np.ones(len(point)))
-    Y = rng.normal(size=(len(obs), c, 3))
+    cp, L_inverse = rng.normal(size=(len(obs), c, 3)), rng.normal(size=(40, 3, 3))
+    Y = cp @ L_inverse[obs.point].swapaxes(1, 2)
     expected, found = np.zeros((2, S, S, c, c))
     for i in range(len(obs)):
         for k in range(len(obs)):
             if obs.point[i] == obs.point[k] and obs.frame[i] >= obs.frame[k] and free[obs.frame[[i, k]]].all():
                 expected[obs.frame[i], obs.frame[k]] += Y[i] @ Y[k].T
     coupling = Coupling(obs, free)
-    for later, earlier, blocks in coupling.shares(Y):
+    for later, earlier, blocks in coupling.shares(cp, L_inverse):
         found[later, earlier] += blocks
     np.testing.assert_allclose(found, expected, atol=1e-12)
     assert coupling.span >= S - 5
     assert Coupling(obs, np.zeros(S, bool)).span == 0
+
+
+def test_slices_of_the_observations_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, obs = points_problem(6, 40, noise_px=0.5)
+    settings = Settings(all_but_first(6), free_focal=True, iterations=3)
+    whole = solve(shaken(truth), obs, settings)
+    monkeypatch.setattr("openmore.refinement.normal.SLICE", 7)
+    cut = solve(shaken(truth), obs, settings)
+    assert cut.cost == pytest.approx(whole.cost, rel=1e-9)
+    np.testing.assert_allclose(cut.state.t, whole.state.t, atol=1e-9)

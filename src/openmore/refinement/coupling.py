@@ -1,5 +1,7 @@
 """What eliminated points leave on pairs of cameras: the sum of Y_i Y_k^T over the observations i, k of each point.
 
+Y_i is the block of observation i's camera against its point, times the inverse of the point block's Cholesky factor.
+
 Choices
 - Points seen in the same stretch of frames go into one matrix [frames * c, points * 3], zero where a point was not
   seen; its product with itself holds all their pairs. One large product is many times faster than a small one for
@@ -38,7 +40,7 @@ class Coupling:
 
     def __init__(self, obs: Observations, free: np.ndarray):
         """`obs` sorted by point; `free` [S] says which cameras move."""
-        self.free = np.flatnonzero(free)
+        self.free, self.point = np.flatnonzero(free), obs.point
         rows = np.flatnonzero(free[obs.frame])
         place = (np.cumsum(free) - 1)[obs.frame[rows]]
         new = np.diff(obs.point[rows], prepend=-1) != 0
@@ -71,12 +73,15 @@ class Coupling:
                 own = column[a:b] - start
                 yield _Stretch(begin, frames, int(own[-1]) + 1, rows[mine[a:b]], place[mine[a:b]] - begin, own)
 
-    def shares(self, Y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Y [O, c, 3] -> frames [n], not later frames [n] and their blocks [n, c, c], one stretch after another."""
-        c = Y.shape[1]
+    def shares(self, cp: np.ndarray, L_inverse: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Frames [n], not later frames [n] and their blocks [n, c, c], one stretch after another.
+
+        `cp` [O, c, 3] are the observations' blocks, `L_inverse` [P, 3, 3] the points' inverse factors.
+        """
+        c = cp.shape[1]
         for s in self.stretches:
             spread = np.zeros((s.frames, c, s.points, 3))
-            spread[s.at, :, s.column] = Y[s.rows]
+            spread[s.at, :, s.column] = cp[s.rows] @ L_inverse[self.point[s.rows]].swapaxes(1, 2)
             flat = spread.reshape(s.frames * c, s.points * 3)
             product = (flat @ flat.T).reshape(s.frames, c, s.frames, c)
             later, earlier = np.tril_indices(s.frames)

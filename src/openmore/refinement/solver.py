@@ -17,7 +17,8 @@ import numpy as np
 from openmore.refinement.blocktri import CameraSystem
 from openmore.refinement.bundle import Observations, State, residuals
 from openmore.refinement.coupling import Coupling
-from openmore.refinement.terms import Blocks, DepthPrior, depth_blocks, reprojection_blocks
+from openmore.refinement.normal import Normal, normal_equations, slices
+from openmore.refinement.terms import DepthPrior
 
 FIRST_DAMPING = 1e-4  # relative to the diagonal
 TINY = 1e-9  # added to every diagonal: unknowns that nothing speaks of stay where they are
@@ -77,7 +78,7 @@ def camera_covariance(state: State, obs: Observations, settings: Settings) -> np
     return reduced.system.covariance()[:, :6, :6]
 
 
-def _descend(plan: _Plan, state: State, normal: Blocks, cost: float, damping: float):
+def _descend(plan: _Plan, state: State, normal: Normal, cost: float, damping: float):
     """Raise the damping until a step lowers the cost: (state, cost, next damping); no state when none does."""
     factor = 4.0
     for _ in range(6):
@@ -96,8 +97,7 @@ class _Reduced:
     system: CameraSystem
     L_inverse: np.ndarray  # [P, 3, 3], inverse Cholesky factors of the point blocks
     z: np.ndarray  # [P, 3]
-    Y: np.ndarray  # [O, c, 3]
-    Y_focal: np.ndarray  # [P, 3]
+    z_focal: np.ndarray  # [P, 3]
 
 
 class _Plan:
@@ -105,11 +105,7 @@ class _Plan:
 
     def __init__(self, state: State, obs: Observations, settings: Settings):
         self.obs, self.settings = obs, settings
-        self.frames, self.point_count = len(state.R), len(state.points)
-        self.width = 6 if settings.depth is None else 8
-        self.by_frame = np.argsort(obs.frame, kind="stable")
-        self.used_frames, self.frame_starts = _runs(obs.frame[self.by_frame])
-        self.used_points, self.point_starts = _runs(obs.point)
+        self.slices = list(slices(obs, len(state.points)))
         self.coupling = Coupling(obs, settings.free_cameras)
 
     def cost(self, state: State) -> float:
@@ -124,65 +120,55 @@ class _Plan:
             total += ((np.log(state.focal) - s.focal_prior[0]) / s.focal_prior[1]) ** 2
         return total / 2
 
-    def normal_equations(self, state: State) -> Blocks:
-        """Blocks per observation, before any are summed."""
+    def normal_equations(self, state: State) -> Normal:
+        """Without the priors on cameras and the damping."""
         s = self.settings
-        blocks = reprojection_blocks(state, self.obs, s.robust_px, self.width, s.translate)
-        if s.depth is not None:
-            blocks.add(*depth_blocks(state, self.obs, s.depth))
-        return blocks
+        return normal_equations(
+            state, self.slices, len(self.obs), robust_px=s.robust_px, translate=s.translate, depth=s.depth
+        )
 
-    def step(self, state: State, blocks: Blocks, damping: float) -> State | None:
+    def step(self, state: State, normal: Normal, damping: float) -> State | None:
         """The state after one damped step; None when the equations cannot be factored."""
-        reduced = self.eliminate(blocks, damping, state)
+        reduced = self.eliminate(normal, damping, state)
         solved = reduced.system.solve()
         if solved is None:
             return None
         camera, focal = solved
-        back = np.zeros((self.point_count, 3))
-        along = (reduced.Y.swapaxes(1, 2) @ camera[self.obs.frame][..., None])[..., 0]
-        back[self.used_points] = np.add.reduceat(along, self.point_starts)
-        rest = reduced.z - back - reduced.Y_focal * focal
+        along = np.zeros_like(reduced.z)
+        for part in self.slices:
+            of_points = normal.cp[part.rows].swapaxes(1, 2)
+            part.per_point((of_points @ camera[part.obs.frame][..., None])[..., 0], along)
+        rest = reduced.z - (reduced.L_inverse @ along[..., None])[..., 0] - reduced.z_focal * focal
         point = (reduced.L_inverse.swapaxes(1, 2) @ rest[..., None])[..., 0]
         return state.moved(camera, focal, point)
 
-    def eliminate(self, blocks: Blocks, damping: float, state: State) -> _Reduced:
+    def eliminate(self, normal: Normal, damping: float, state: State) -> _Reduced:
         """Factor the point blocks and take their share off the camera system."""
-        n, by_point = self.point_count, self.point_starts
-        Hpp, bp, Hgp = np.zeros((n, 3, 3)), np.zeros((n, 3)), np.zeros((n, 3))
-        Hpp[self.used_points] = np.add.reduceat(blocks.pp, by_point)
-        bp[self.used_points] = np.add.reduceat(blocks.bp, by_point)
-        Hgp[self.used_points] = np.add.reduceat(blocks.gp, by_point)
-        L_inverse = np.linalg.inv(np.linalg.cholesky(damped(Hpp, damping)))
-        z = (L_inverse @ bp[..., None])[..., 0]
-        Y_focal = (L_inverse @ Hgp[..., None])[..., 0]
-        Y = blocks.cp @ L_inverse[self.obs.point].swapaxes(1, 2)
-        system = self._camera_system(blocks, damping, state)
-        system.bg -= float((Y_focal * z).sum())
-        system.h -= float((Y_focal * Y_focal).sum())
-        f, used, starts = self.by_frame, self.used_frames, self.frame_starts
-        point = self.obs.point
-        system.b[used] -= np.add.reduceat((Y @ z[point][..., None])[f, :, 0], starts)
-        system.g[used] -= np.add.reduceat((Y @ Y_focal[point][..., None])[f, :, 0], starts)
-        for later, earlier, shares in self.coupling.shares(Y):
+        L_inverse = np.linalg.inv(np.linalg.cholesky(damped(normal.pp, damping)))
+        z = L_inverse @ np.stack((normal.bp, normal.gp), -1)  # [P, 3, 2]: for the right side and for the focal length
+        system = self._camera_system(normal, damping, state)
+        system.bg -= float((z[..., 0] * z[..., 1]).sum())
+        system.h -= float(np.square(z[..., 1]).sum())
+        back = L_inverse.swapaxes(1, 2) @ z
+        share = np.zeros((*system.b.shape, 2))
+        for part in self.slices:
+            part.per_frame(normal.cp[part.rows] @ back[part.points][part.obs.point], share)
+        system.b -= share[..., 0]
+        system.g -= share[..., 1]
+        for later, earlier, shares in self.coupling.shares(normal.cp, L_inverse):
             system.subtract(later, earlier, shares)
-        return _Reduced(system, L_inverse, z, Y, Y_focal)
+        return _Reduced(system, L_inverse, z[..., 0], z[..., 1])
 
-    def _camera_system(self, blocks: Blocks, damping: float, state: State) -> CameraSystem:
-        """Sum the blocks over each camera and add the priors and the damping."""
-        s, c = self.settings, self.width
-        Hcc, bc, Hcg = np.zeros((self.frames, c, c)), np.zeros((self.frames, c)), np.zeros((self.frames, c))
-        f, used, starts = self.by_frame, self.used_frames, self.frame_starts
-        Hcc[used] = np.add.reduceat(blocks.cc[f], starts)
-        bc[used] = np.add.reduceat(blocks.bc[f], starts)
-        Hcg[used] = np.add.reduceat(blocks.cg[f], starts)
-        h, bg = blocks.gg, blocks.bg
+    def _camera_system(self, normal: Normal, damping: float, state: State) -> CameraSystem:
+        """The camera blocks with the priors and the damping."""
+        s = self.settings
+        Hcc, bc, h, bg = normal.cc.copy(), normal.bc.copy(), normal.gg, normal.bg
         if s.focal_prior is not None:
             h, bg = h + s.focal_prior[1] ** -2, bg - (np.log(state.focal) - s.focal_prior[0]) * s.focal_prior[1] ** -2
         if s.depth is not None:
             s.depth.hold(state, Hcc, bc)
-        span = self.coupling.span
-        return CameraSystem(damped(Hcc, damping), bc, Hcg, h * (1 + damping), bg, s.free_cameras, s.free_focal, span)
+        border = normal.cg.copy(), h * (1 + damping), bg
+        return CameraSystem(damped(Hcc, damping), bc, *border, s.free_cameras, s.free_focal, self.coupling.span)
 
 
 def damped(blocks: np.ndarray, damping: float) -> np.ndarray:
@@ -191,9 +177,3 @@ def damped(blocks: np.ndarray, damping: float) -> np.ndarray:
     d = np.arange(blocks.shape[-1])
     out[:, d, d] = out[:, d, d] * (1 + damping) + TINY
     return out
-
-
-def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values of a sorted array and where each run begins."""
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.zeros(0, np.int64)
-    return values[starts], starts
