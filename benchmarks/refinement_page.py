@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -58,9 +59,24 @@ def clips(found: dict[str, Any] | None) -> str:
     for name, row in rows.items():
         cells = [cell(row["methods"].get(method)) for method in SHORT]
         lines.append(f"| {name} ({row['frames']}) | " + " | ".join(cells) + " |")
-    cost = {m: [r["methods"][m]["cpu_seconds_per_frame"] for r in rows.values() if m in r["methods"]] for m in SHORT}
-    spent = ", ".join(f"{SHORT[m]} {max(v):.2f}" for m, v in cost.items() if v)
-    return "\n".join([*lines, "", f"Processor seconds per frame, the network included, on the slowest clip: {spent}."])
+    return "\n".join([*lines, "", *costs(rows)])
+
+
+def costs(rows: dict[str, Any]) -> list[str]:
+    """Seconds per frame of every method, median and slowest clip."""
+    lines = [
+        "Seconds per frame with everything the method does, network and dense maps included; median, slowest clip in "
+        "brackets.",
+        "",
+        "| method | processor | wall, two cores |",
+        "|---|---|---|",
+    ]
+    for method, short in SHORT.items():
+        found = [row["methods"][method] for row in rows.values() if method in row["methods"]]
+        spent = [[row[f"{clock}_seconds_per_frame"] for row in found] for clock in ("cpu", "wall")] if found else []
+        cells = [f"{median(seconds):.2f} ({max(seconds):.2f})" for seconds in spent]
+        lines += [f"| {short} | {' | '.join(cells)} |"] if cells else []
+    return lines
 
 
 def cell(row: dict[str, float] | None) -> str:

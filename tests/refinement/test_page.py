@@ -7,7 +7,13 @@ from pathlib import Path
 
 from benchmarks.refinement_page import PAGE, SHORT, page
 
-ROW = {"rotation_step_deg": 0.5, "rotation_deg": 1.5, "cpu_seconds_per_frame": 0.2, "ate_share": 0.03}
+ROW = {
+    "rotation_step_deg": 0.5,
+    "rotation_deg": 1.5,
+    "cpu_seconds_per_frame": 0.2,
+    "ate_share": 0.03,
+    "wall_seconds_per_frame": 0.15,
+}
 
 
 def test_the_page_holds_what_was_recorded() -> None:
@@ -16,11 +22,13 @@ def test_the_page_holds_what_was_recorded() -> None:
 
 def test_absent_results_are_called_absent_and_present_ones_are_shown(tmp_path: Path) -> None:
     assert page(PAGE.read_text(), tmp_path).count("not recorded yet") == 4
-    still = {"rotation_step_deg": 0.0, "rotation_deg": 0.0, "cpu_seconds_per_frame": 0.1, "drift": 0.01}
+    still = ROW | {"rotation_step_deg": 0.0, "rotation_deg": 0.0, "cpu_seconds_per_frame": 0.4, "drift": 0.01}
+    del still["ate_share"]
     clips = {"a": {"frames": 3, "methods": dict.fromkeys(SHORT, ROW)}}
     clips["b"] = {"frames": 4, "methods": {"small full": still}}
     content = {"commit": "abc", "date": "2026-01-01", "machine": {"cores": 2}, "results": {"clips": clips}}
     (tmp_path / "refinement_clips.json").write_text(json.dumps(content))
     text = page(PAGE.read_text(), tmp_path)
     assert "| a (3) | 0.50 / 1.50; 3.0 % |" in text and "0.00 / 0.00; drift 1.0 %" in text
+    assert "| network | 0.30 (0.40) | 0.15 (0.15) |" in text and "| geometry | 0.20 (0.20) | 0.15 (0.15) |" in text
     assert text.count("not recorded yet") == 3
