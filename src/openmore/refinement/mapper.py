@@ -32,7 +32,8 @@ MIN_PNP = 15  # inliers
 PNP_PX = 3.0
 OUTLIER_PX = 3.0
 SEEDS = 10  # pairs tried as the beginning
-WINDOW = 8  # frames adjusted after each new one
+WINDOW = 8  # frames adjusted after each new one,
+WITNESSES = 16  # while so many see their points: a long track costs no more than a short one
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Mapper:
             if not self._locate(frame):
                 continue
             self._place(self.rows_of([frame]))
-            self._adjust(self._around(frame, WINDOW), held=2, iterations=2)
+            self._adjust(self._around(frame, WINDOW), held=2, iterations=2, witnesses=self._around(frame, WITNESSES))
             if self.known.sum() >= 1.5 * adjusted:
                 adjusted = int(self.known.sum())
                 self.adjust_all(first, iterations=8)
@@ -233,8 +234,14 @@ class Mapper:
         self.placed[numbers[take]] = True
         self.good[rows] = True
 
-    def _adjust(self, frames: np.ndarray, held: int | list[int], iterations: int, focal: bool = False) -> None:
-        """Bundle adjustment of `frames` (nearest first): an int holds that many of the farthest, a list those named."""
+    def _adjust(
+        self, frames: np.ndarray, held: int | list[int], iterations: int, focal: bool = False,
+        witnesses: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """Bundle adjustment of `frames` (nearest first): an int holds that many of the farthest, a list those named.
+
+        `witnesses`: the frames whose observations count (default: all that are known).
+        """
         stay = held if isinstance(held, list) else frames[-held:] if len(frames) > held + 1 else frames[-1:]
         free = np.zeros(self.frames, bool)
         free[frames] = True
@@ -242,7 +249,10 @@ class Mapper:
         seen = np.unique(self.obs.point[self.rows_of(frames)])
         points = seen[self.placed[seen]]
         rows = self._rows_of_points(points)
-        rows = rows[self.good[rows] & self.known[self.obs.frame[rows]]]
+        heard = self.known if witnesses is None else np.isin(np.arange(self.frames), witnesses)
+        rows = rows[self.good[rows] & heard[self.obs.frame[rows]]]
+        twice = np.bincount(self.obs.point[rows], minlength=len(self.placed)) > 1
+        rows = rows[twice[self.obs.point[rows]]]
         points = np.unique(self.obs.point[rows])
         if len(points) < MIN_PNP:
             return
