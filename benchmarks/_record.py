@@ -45,6 +45,8 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory and GPU."""
     info: dict[str, Any] = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
     info["memory_gb"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    info["instructions"] = torch.backends.cpu.get_cpu_capability()
+    info["bf16"] = torch.cpu._is_avx512_bf16_supported()  # the same model name comes with and without
     info["load_average"] = [round(x, 2) for x in os.getloadavg()]
     if torch.cuda.is_available():
         info["gpu"] = torch.cuda.get_device_name()
