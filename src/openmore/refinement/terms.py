@@ -1,7 +1,7 @@
 """The two kinds of residual, reprojection and depth prior, as blocks of the normal equations.
 
 Choices
-- Blocks are kept per observation; the solver sums them over points and cameras as it needs.
+- Blocks are per observation; `normal` sums them over points and cameras, a slice at a time.
 - The depth prior compares inverse depths, rho * (scale * d + shift) - 1: bounded for far points, relative for near
   ones. Each frame has its own scale and shift, held near 1 and 0, so a prediction that is right up to those costs
   nothing; Cauchy makes a wrong one cheap.
