@@ -170,7 +170,7 @@ TWO_FRAMES = estimate_full(preset("tiny"), 2, (42, 56), torch.float32).activatio
 
 
 def test_too_many_frames_say_what_would_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmore.pipeline.available_bytes", lambda _device: TWO_FRAMES)
+    monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
     with pytest.raises(InputError, match=r"use --mode stream, --max-frames 2, or a smaller --long-side"):
         reconstruct(folder, "untrained:tiny", dtype="fp32")
 

@@ -1,0 +1,64 @@
+"""What can be chosen about a reconstruction; what contradicts itself is refused before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from openmore.errors import ConfigError
+from openmore.io.intrinsics import parse_intrinsics
+from openmore.io.selection import Position, Selection
+from openmore.streaming.policy import Budget, Policy, choose_policy
+
+
+@dataclass
+class Options:
+    """Everything that can be chosen about a reconstruction. Units: pixels, frames; positions as in io.selection."""
+
+    mode: Literal["full", "stream"] = "full"
+    fps: float | None = None  # sample the source at this rate
+    stride: int = 1
+    start: Position | None = None  # frame number (120, "120") or time (4.0, "4s", "1:30")
+    end: Position | None = None  # exclusive
+    max_frames: int | None = None
+    long_side: int | None = None  # default: what the weights were trained at
+    points: bool = False  # also run the point head
+    policy: str = "window"  # stream: what is remembered, see openmore.streaming.policy.choose_policy
+    window: int | None = None  # stream: past frames kept, 16 unless given
+    anchors: int = 1
+    budget_mb: float | None = None  # stream: cache budget instead of a window
+    # attention: cameras from the duplicate camera tokens. geometry: solved from matches, with the network's depth as a
+    # prior. auto: geometry for the embedded weights, whose own cameras are weak, over a whole clip; else none.
+    refine: Literal["auto", "none", "attention", "geometry"] = "auto"
+    global_pass: bool = False  # stream with geometry: also solve the whole clip at the end, as full does
+    # Known intrinsics: "fx,fy,cx,cy", a file, numbers or K [3, 3], in pixels of the source. Taken as true by geometry.
+    intrinsics: Any = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", ("full", "stream")), ("refine", ("auto", "none", "attention", "geometry"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        Selection(self.fps, self.stride, self.start, self.end, self.max_frames)
+        if self.long_side is not None and self.long_side < 1:
+            raise ConfigError(f"long_side {self.long_side} is no picture: give pixels, or leave it out")
+        self._check_memory()
+        if self.intrinsics is not None:
+            self.intrinsics = parse_intrinsics(self.intrinsics)
+            if self.refine in ("none", "attention"):
+                raise ConfigError(f"intrinsics were given with refine {self.refine!r}: only geometry can use them")
+        if self.global_pass and (self.mode, self.refine) != ("stream", "geometry"):
+            raise ConfigError("global_pass ends a stream refined by geometry: give mode stream and refine geometry")
+
+    def _check_memory(self) -> None:
+        """A whole clip at once remembers everything: what limits a stream would silently do nothing."""
+        self.memory()
+        idle = {"policy": ("window", "all"), "window": (None,), "anchors": (1,), "budget_mb": (None,)}
+        given = [name for name, values in idle.items() if getattr(self, name) not in values]
+        if self.mode == "full" and given:
+            raise ConfigError(
+                f"{', '.join(given)} limits a stream's memory, mode is full: leave it out, or mode stream"
+            )
+
+    def memory(self) -> Policy | Budget:
+        """The stream's memory. Raises ConfigError."""
+        return choose_policy(self.policy, window=self.window, anchors=self.anchors, budget_mb=self.budget_mb)

@@ -1,0 +1,76 @@
+"""`openmore.reconstruct`: frames -> network -> (geometric refinement) -> Reconstruction.
+
+Choices
+- `mode="full"` sees the whole clip at once (best quality; refuses what will not fit and says what would);
+  `mode="stream"` goes frame by frame with bounded memory and is what `openmore stream` computes.
+- Everything here works on an iterator of frames; nothing but the model-resolution pictures is kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from openmore.model.more import MoRe
+from openmore.pipeline.options import Options
+from openmore.pipeline.passes import run_full, run_stream
+from openmore.pipeline.pictures import sized_frames
+from openmore.pipeline.report import Clock, scene_info
+from openmore.progress import ProgressCallback, silent
+from openmore.refinement.apply import refine_predictions
+from openmore.refinement.window import SlidingWindow
+from openmore.types import Reconstruction, SparseTracks
+
+
+def reconstruct(
+    source: str | Path | np.ndarray | list[Any],
+    weights: str | MoRe = "small",
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str = "auto",
+    progress: ProgressCallback = silent,
+    **options: Any,
+) -> Reconstruction:
+    """Reconstruct a video, folder, glob, image or array [S, H, W, 3] uint8.
+
+    `weights`: a name, file, folder or a loaded MoRe. `options`: the fields of `openmore.pipeline.Options`. The result
+    holds numpy arrays; cameras are in original pixels. Raises InputError, CheckpointError or ConfigError in one line.
+    """
+    chosen = Options(**options)
+    model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
+    skipped: list[dict[str, Any]] = []
+    geometry = wants_geometry(chosen, model)
+    whole = geometry and (chosen.mode == "full" or chosen.global_pass)
+    working: list[np.ndarray] = []
+    pictures = sized_frames(source, model, chosen, skipped, working if whole else None)
+    clock = Clock()
+    report: dict[str, Any] = {}
+    tracks: SparseTracks | None = None
+    if chosen.mode == "full":
+        predictions, sizing, warnings = run_full(model, pictures, chosen, clock, progress)
+    else:
+        polish = SlidingWindow(chosen.intrinsics) if geometry else None
+        predictions, sizing, warnings = run_stream(model, pictures, chosen, clock, progress, polish)
+        if polish is not None:
+            warnings, report = [*warnings, *polish.warnings], {"refinement_window": polish.report()}
+    if whole and len(predictions) > 1:
+        with clock.stage("refine"):
+            known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
+            predictions, found, tracks = refine_predictions(predictions, working, progress, known)
+        warnings, report = [*warnings, *found.warnings], {**report, "refinement": found.as_dict()}
+    if skipped:
+        warnings.append(f"{len(skipped)} damaged frame(s) skipped")
+    info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
+    info.extra.update(report)
+    return Reconstruction(predictions, info, tracks=tracks)
+
+
+def wants_geometry(options: Options, model: MoRe) -> bool:
+    """Whether cameras are to be solved from matches (docs/refinement.md)."""
+    if options.refine == "auto":
+        small = options.mode == "full" and model.provenance.get("name") == "small"
+        return small or options.intrinsics is not None
+    return options.refine == "geometry"
