@@ -92,7 +92,7 @@ def test_only_masks_are_ever_overwritten(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already"):
         run(folder, "-o", tmp_path / "out", *FAST)
     run(folder, "-o", tmp_path / "out", "--overwrite", *FAST)
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="is not a folder of masks"):
         run(folder, "-o", folder, "--overwrite", *FAST)
 
 

@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_scene_is_never_replaced(openmore: Callable, folder:
     precious.parent.mkdir()
     precious.write_text("keep me")
     ran = openmore("reconstruct", folder, "-o", precious.parent, *TINY, "--overwrite")
-    assert ran.code == 2 and "not a scene folder" in ran.message and precious.exists()
+    assert ran.code == 2 and "not a scene folder" in ran.message and "precious.txt" in ran.message and precious.exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -247,7 +247,12 @@ def test_options_that_cannot_be_meant(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("file/scene", "is a file, not a folder"), ("link", "is a link to gone"), ("x" * 300, "too long")],
+    [
+        ("file/scene", "is a file, not a folder"),
+        ("link", "is a link to gone"),
+        ("x" * 300, "too long"),
+        ("x" * 250, "too long"),
+    ],
 )
 def test_outputs_that_cannot_be_are_refused_before_the_work(
     openmore: Callable, folder: Path, tmp_path: Path, name: str, says: str

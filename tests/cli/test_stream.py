@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmore.errors import StreamError
+from openmore.errors import InputError, StreamError
 from openmore.io.trajectories import read_trajectory
 from openmore.streaming.session import StreamingSession
 from openmore.types import Reconstruction
@@ -86,8 +86,14 @@ def test_ctrl_c_ends_it_and_keeps_what_there_is(
     assert len(Reconstruction.load(tmp_path / "s")) == 3 and (tmp_path / "state").is_file()
 
 
-def test_a_state_that_cannot_be_saved_does_not_cost_the_scene(openmore: Callable, video: Path, tmp_path: Path) -> None:
-    state = tmp_path / "missing" / "state"
+def test_a_state_that_cannot_be_saved_does_not_cost_the_scene(
+    openmore: Callable, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_session: StreamingSession, path: Path) -> None:
+        raise InputError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(StreamingSession, "save", full)
+    state = tmp_path / "state"
     ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--max-frames", 2, "--save-state", state)
     assert ran.code == 2 and "cannot write" in ran.message
     assert len(Reconstruction.load(tmp_path / "s")) == 2
@@ -117,6 +123,8 @@ def test_an_error_in_the_middle_keeps_what_there_is(
         (("--long-side", "300000"), "or smaller pictures"),
         (("--budget-mb", "0.0001"), "give at least 0.07"),
         (("--iterations", "9"), "expected 1..4"),
+        (("--save-state", "missing/state"), "its folder"),
+        (("--save-state", "."), "no plain file"),
         (("--refine-every", "5"), "--out"),
         (("--resume-state", "missing.safetensors"), "is not a saved stream"),
     ],
@@ -125,6 +133,22 @@ def test_an_error_in_the_middle_keeps_what_there_is(
 def test_what_cannot_be_is_one_line(openmore: Callable, video: Path, arguments: tuple[str, ...], message: str) -> None:
     ran = openmore("stream", video, *TINY, *arguments)
     assert ran.code == 2 and message in ran.message
+
+
+def test_settings_are_refused_before_weights_are_read(openmore: Callable, video: Path, tmp_path: Path) -> None:
+    slow = ("--weights", tmp_path / "read_only_when_loaded.safetensors")
+    for wrong in (("--iterations", 0), ("--save-state", tmp_path), ("-o", tmp_path / ("x" * 250))):
+        assert openmore("stream", video, *slow, *wrong).code == 2
+    assert openmore("stream", video, *slow).code == 3
+
+
+def test_a_stream_that_goes_on_keeps_its_state_in_one_file(openmore: Callable, video: Path, tmp_path: Path) -> None:
+    state = ("--save-state", tmp_path / "state")
+    part = ("stream", video, *TINY, "--max-frames", 2)
+    assert openmore(*part, *state).code == 0
+    ran = openmore(*part, *state)
+    assert ran.code == 2 and "exists already" in ran.message
+    assert openmore(*part, *state, "--resume-state", tmp_path / "state", "--start", 2).code == 0
 
 
 def test_a_missing_source_leaves_nothing(openmore: Callable, tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_overwrite_replaces_folders_of_the_format_only(scene: Reconstruction, tm
     photos.mkdir()
     export(scene, photos, "depth", overwrite=True)
     export(scene, photos, "depth", overwrite=True)
-    (photos / "depth.json").rename(photos / "mine.json")
+    (photos / "openmore.json").rename(photos / "mine.json")
     for name in ("depth", "colmap", "nerfstudio"):
-        with pytest.raises(InputError, match="was not written by this"):
+        with pytest.raises(InputError, match=r"is not .* written by openmore"):
             export(scene, photos, name, overwrite=True)
     assert (photos / "mine.json").exists()

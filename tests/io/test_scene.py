@@ -146,7 +146,7 @@ def test_a_stream_is_resumed_after_a_crash(recon: Reconstruction, tmp_path: Path
         journal.write('{"index": 2, "time')
     with pytest.raises(DataError, match="unfinished scene of 2 frames"):
         Reconstruction.load(out)
-    with pytest.raises(InputError, match="exists already with an unfinished scene"):
+    with pytest.raises(InputError, match="exists already"):
         SceneWriter(out)
     writer = SceneWriter(out, resume=True)
     assert (writer.count, writer.last_index) == (2, 1)

@@ -84,7 +84,7 @@ def test_a_job_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None
         f"if __name__ == '__main__': run_job(items('ok', 'ok', 'sleep'), {str(tmp_path)!r}, OBEDIENT, workers=0)"
     )
     job = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    wait_for(lambda: bool(list(tmp_path.glob(".i2.*/begun.txt"))))
+    wait_for(lambda: bool(list(tmp_path.glob(".i2.*/new/begun.txt"))))
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
     assert finished(tmp_path) == ["i0", "i1"] and not (tmp_path / "i2").exists()
@@ -100,7 +100,7 @@ def test_workers_of_a_killed_job_end_too(tmp_path: Path) -> None:
         f"if __name__ == '__main__': run_job(items('ok', 'sleep', 'sleep'), {str(tmp_path)!r}, OBEDIENT, workers=2)"
     )
     job = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], start_new_session=True)
-    wait_for(lambda: len(list(tmp_path.glob(".i[12].*/begun.txt"))) == 2)
+    wait_for(lambda: len(list(tmp_path.glob(".i[12].*/new/begun.txt"))) == 2)
     family = members(job.pid)
     assert len(family) >= 3
     os.kill(job.pid, signal.SIGKILL)

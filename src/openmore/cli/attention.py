@@ -36,11 +36,11 @@ def attention(
     """Draw the camera tokens' attention and measure how much of it falls on moving objects."""
     if frames < 1:
         raise InputError(f"--frames {frames} leaves nothing to look at: give at least 1")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
-    from openmore.io.atomic import atomic_folder, require_ours, write_json
+    from openmore.io.atomic import atomic_folder, write_json
+    from openmore.io.output import require_free
+    from openmore.viewer.attention_sheets import ATTENTION
 
-    require_ours(out, "attention.json")
+    require_free(out, ATTENTION, overwrite)
     from PIL import Image
 
     from openmore.model.more import MoRe
@@ -51,7 +51,7 @@ def attention(
         model = MoRe.from_pretrained(name, device=device, dtype=dtype)
         chosen = {"count": frames, "long_side": long_side, "blocks": blocks, "masks": masks}
         studies.append(study(source, model, name=name, movers_of=studies[0] if studies else None, **chosen))
-    with atomic_folder(out, overwrite) as folder:
+    with atomic_folder(out, ATTENTION, overwrite) as folder:
         for name, picture in draw_sheets(studies).items():
             Image.fromarray(picture).save(folder / name)
         write_json(folder / "attention.json", [numbers(s) for s in studies])

@@ -38,14 +38,18 @@ def stream(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     out: Annotated[Path | None, typer.Option("--json", help="Also write the numbers to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Time a stream of random pictures frame by frame, one synchronisation per frame."""
     if frames < 1:
         raise ConfigError(f"--frames is {frames}, expected at least 1")
     from openmore.io.atomic import write_json
+    from openmore.io.output import FILE, require_free
     from openmore.model.more import MoRe
     from openmore.pipeline import Options, outputs_of
 
+    if out is not None:
+        require_free(out, FILE, overwrite)
     model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
     shape = parse_size(size) if size else default_shape(model)
     outputs = frozenset(outputs_of(model, Options(points=points)))

@@ -64,7 +64,10 @@ def export(
     _require_used(options, [name for name, _ in targets])
     from openmore.export import export as run
     from openmore.export import formats
+    from openmore.io.output import require_replaceable
 
+    for name, path in targets:  # all of them before the first is written
+        require_replaceable(path, formats()[name].output, overwrite)
     for name, path in targets:
         fitting = {key: value for key, value in options.items() if key in formats()[name].options()}
         with progress_bar() as progress:

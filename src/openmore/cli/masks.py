@@ -58,10 +58,11 @@ def masks(
     """Write moving-object masks (0 static, 1 moving, 255 unknown), a report with every reason, and an overlay video."""
     from openmore.cli.progress import progress_bar
     from openmore.io.atomic import atomic_folder
+    from openmore.io.output import require_free
     from openmore.masks.pipeline import extract_masks, refine_head
-    from openmore.masks.write import write_result
+    from openmore.masks.write import MASKS, write_result
 
-    require_free(out, overwrite)
+    require_free(out, MASKS, overwrite)
     options = mask_options(flow, segments, rule, floor, ego, offsets, refine, paper)
     sampling = {"fps": fps, "stride": stride, "max_frames": max_frames}
     with progress_bar() as progress:
@@ -69,19 +70,11 @@ def masks(
         if remove and clip.geometry is None:
             raise InputError("--remove needs depth and cameras: add --weights small, or give a scene folder")
         result = refine_head(clip, refine) if head else extract_masks(clip, options, progress=progress)
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, MASKS, overwrite) as folder:
         write_result(folder, clip, result, shape, explain=explain and not head)
         if remove:
             write_static(folder / "static.ply", clip, result)
     summarise(clip, result, out)
-
-
-def require_free(out: Path, overwrite: bool) -> None:
-    """Fail before the work: OUT must be free, or masks that may be replaced."""
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
-    if out.exists() and not (out / "report.json").is_file():
-        raise InputError(f"{out} holds something else than masks: --overwrite will not replace it")
 
 
 def mask_options(

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from openmore.cli.progress import progress_bar
-from openmore.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +50,10 @@ def reconstruct(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
 ) -> None:
     """Reconstruct cameras, depth, confidence and moving-object masks from a clip."""
-    require_free(out, overwrite)
+    from openmore.io.output import require_free
+    from openmore.io.scene_writer import SCENE
+
+    require_free(out, SCENE, overwrite)
     from openmore.model.more import MoRe
     from openmore.pipeline import Options
     from openmore.pipeline import reconstruct as run
@@ -85,28 +87,6 @@ def reconstruct(
 
             write_preview_video(scene, out / "preview.mp4", overwrite=True, progress=progress)
     summarise(scene, out)
-
-
-def require_free(out: Path, overwrite: bool) -> None:
-    """Fail before the work, not after it."""
-    import os
-
-    from openmore.io.scene_writer import require_scene
-
-    try:
-        link, exists = out.is_symlink(), out.exists()
-    except OSError as error:  # a name too long for the disk, for one
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    if link:  # what is renamed into place would take the link's place, not its target's
-        raise InputError(f"{out} is a link to {out.readlink()}: give the folder itself")
-    if exists and not overwrite:
-        raise InputError(f"{out} exists already: choose another output or pass --overwrite")
-    require_scene(out)
-    parent = next(p for p in (out, *out.absolute().parents) if p.exists())
-    if not parent.is_dir():
-        raise InputError(f"cannot write {out}: {parent} is a file, not a folder")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"cannot write {out}: {parent} is read-only")
 
 
 def announce(source: str, model: Any, options: Any) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmore.cli.reconstruct import require_free
 from openmore.errors import ConfigError, OpenMoReError
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from openmore.types import FramePrediction
 
 STATUS_EVERY_S = 0.2
+MOST_ITERATIONS = 4  # of every published camera head; weights with fewer refuse for themselves
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +66,17 @@ def stream(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.")] = False,
 ) -> None:
     """Reconstruct a stream frame by frame: each frame's prediction is final when it comes out. Ctrl-C ends it."""
+    from openmore.io.output import FILE, require_free
+    from openmore.io.scene_writer import SCENE
+
     if out is not None:
-        require_free(out, overwrite)
+        require_free(out, SCENE, overwrite)
+    if save_state is not None:  # a stream that goes on may keep its state in the same file
+        require_free(save_state, FILE, overwrite or save_state == resume_state)
     if refine_every is not None and (out is None or refine_every < 1):
         raise ConfigError("--refine-every takes 1 or more, and --out for the refined trajectory")
+    if iterations is not None and not 1 <= iterations <= MOST_ITERATIONS:
+        raise ConfigError(f"--iterations {iterations}: expected 1..{MOST_ITERATIONS}")
     if refine not in ("none", "geometry"):
         raise ConfigError(f"--refine {refine}: a stream knows none and geometry; --refine-every re-aggregates cameras")
     from openmore.model.more import MoRe

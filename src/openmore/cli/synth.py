@@ -28,17 +28,20 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write random dynamic scenes: frames, depth, flow, motion masks, instances, cameras, preview.mp4."""
         from openmore.cli.progress import progress_bar
-        from openmore.data.sample_folder import write_sample
+        from openmore.data.sample_folder import SAMPLE, write_sample
         from openmore.data.synthetic import Recipe, make_clip
+        from openmore.io.output import require_free
 
         recipe = Recipe(intervals=(interval, interval), camera=camera, movers=_range(movers) or Recipe.movers)
         shape = _shape(size)
+        folders = [out / f"{seed + i:06d}" for i in range(count)]
+        for folder in folders:
+            require_free(folder, SAMPLE, overwrite)
         with progress_bar() as report:
-            for i in range(count):
+            for i, folder in enumerate(folders):
                 sample = make_clip(
                     seed + i, frames, shape, _device(device), recipe, str(textures) if textures else None
                 )
-                folder = out / f"{seed + i:06d}"
                 write_sample(sample, folder, overwrite=overwrite, preview_fps=30 / interval)
                 report("render", i + 1, count)
         typer.echo(f"{count} sequences of {frames} frames in {out}")

@@ -61,9 +61,13 @@ def write_files(
     overwrite: bool,
 ) -> None:
     """Write what was asked for, for the one scene given."""
+    from openmore.io.output import FILE, require_free
+
     if len(scenes) > 1:
         raise InputError(f"--html, --video and --plot take one scene and {len(scenes)} were given: call once per scene")
     ((name, scene),) = scenes.items()
+    for path in filter(None, (html, video, plot)):
+        require_free(path, FILE, overwrite)
     with progress_bar() as progress:
         if html:
             from openmore.viewer.page import write_page
@@ -74,20 +78,18 @@ def write_files(
 
             write_preview_video(scene, video, overwrite=overwrite, progress=progress)
     if plot:
-        _write_plot(name, scene, plot, truth, overwrite)
+        _write_plot(name, scene, plot, truth)
     for written in filter(None, (html, video, plot)):
         typer.echo(f"wrote {written}")
 
 
-def _write_plot(name: str, scene: Reconstruction, plot: Path, truth: Path | None, overwrite: bool) -> None:
+def _write_plot(name: str, scene: Reconstruction, plot: Path, truth: Path | None) -> None:
     import numpy as np
 
     from openmore.export.cameras import frame_times
     from openmore.io.trajectories import Trajectory, read_trajectory
     from openmore.viewer.plots import plot_trajectory
 
-    if plot.exists() and not overwrite:
-        raise InputError(f"{plot} exists already: choose another output or pass --overwrite")
     estimate = Trajectory(np.asarray(frame_times(scene)), scene.world_from_cam)
     plot_trajectory(plot, estimate, None if truth is None else read_trajectory(truth), name)
 

@@ -69,9 +69,12 @@ def convert(
     source: Annotated[Path, typer.Argument(help="A .pt, .pth or .safetensors file.")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     preset: Annotated[str | None, typer.Option(help="Architecture, when the keys do not say.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing TARGET.")] = False,
 ) -> None:
     """Rewrite a checkpoint as safetensors with its configuration inside."""
+    from openmore.io.output import FILE, require_free
     from openmore.model.weights import load
 
+    require_free(target, FILE, overwrite)
     match = load.convert(source, target, preset)
     print(f"{target}: {len(match.matched)} tensors, {len(match.ignored)} left out")

@@ -22,10 +22,16 @@ import numpy as np
 from openmore.data.sample import Sample
 from openmore.errors import DataError
 from openmore.io.atomic import atomic_folder, write_json, write_text
+from openmore.io.output import Kind
 
 FORMAT = "openmore-sample-1"
 _PNG = {"images": "rgb", "motion": "motion", "sky": "sky", "valid": "valid"}
 _NPY = ("depth", "instances", "flow_forward", "flow_backward")
+SAMPLE = Kind(
+    "a synthetic sequence",
+    marks=("meta.json",),
+    parts=(*_PNG.values(), *_NPY, "poses.txt", "intrinsics.txt", "preview.mp4"),
+)
 
 
 def write_sample(
@@ -33,12 +39,12 @@ def write_sample(
 ) -> Path:
     """Write one clip. `preview_fps` adds preview.mp4 at that rate.
 
-    Raises InputError when the folder exists (unless `overwrite`) or cannot be written.
+    Raises InputError when the folder exists (with `overwrite`: and is no such clip) or cannot be written.
     """
     from PIL import Image
 
     sample.check()
-    with atomic_folder(Path(folder), overwrite) as root:
+    with atomic_folder(Path(folder), SAMPLE, overwrite) as root:
         arrays = sample.arrays()
         for key, value in arrays.items():
             if key in _PNG:

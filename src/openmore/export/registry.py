@@ -23,7 +23,8 @@ from typing import Any
 
 from openmore.errors import InputError
 from openmore.export.points import PointOptions
-from openmore.io.atomic import atomic_folder, require_ours
+from openmore.io.atomic import atomic_folder, write_json
+from openmore.io.output import FILE, Kind, require_replaceable
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 
@@ -41,6 +42,11 @@ class Format:
     @property
     def is_folder(self) -> bool:
         return not self.suffixes
+
+    @property
+    def output(self) -> Kind:
+        """What it writes, as it is known again."""
+        return Kind(f"{self.name} written by openmore", (_MARK,), _PARTS[self.name]) if self.is_folder else FILE
 
     def writer(self) -> Callable[..., None]:
         return import_module(f"openmore.export.{self.name}").write
@@ -66,8 +72,13 @@ _FORMATS = {
     )
 }
 
-# What a folder of each format holds for certain: without it, --overwrite would delete something else.
-_MARKS = {"colmap": "sparse", "nerfstudio": "transforms.json", "depth": "depth.json"}
+# Other programs write COLMAP and nerfstudio folders too: only with this file in it is a folder known to be ours.
+_MARK = "openmore.json"
+_PARTS = {
+    "colmap": ("images", "masks", "sparse"),
+    "nerfstudio": ("transforms.json", "images", "masks", "sparse_pc.ply"),
+    "depth": ("depth.json", "*.png", "*.exr"),
+}
 
 
 def formats() -> dict[str, Format]:
@@ -97,11 +108,11 @@ def export(
         raise InputError("the scene has no frames: nothing to export")
     write = chosen.writer()
     arguments = _arguments(chosen, write, options)
-    if chosen.is_folder and overwrite:
-        require_ours(path, _MARKS[chosen.name])
-    place = atomic_folder(path, overwrite) if chosen.is_folder else _atomic_path(path, overwrite)
+    place = atomic_folder(path, chosen.output, overwrite) if chosen.is_folder else _atomic_path(path, overwrite)
     with place as temporary:
         write(recon, temporary, progress=progress, **arguments)
+        if chosen.is_folder:
+            write_json(temporary / _MARK, {"format": chosen.name, "source": recon.info.source})
     return path
 
 
@@ -138,8 +149,7 @@ def _keywords(write: Callable[..., None]) -> dict[str, inspect.Parameter]:
 @contextmanager
 def _atomic_path(path: Path, overwrite: bool) -> Iterator[Path]:
     """A path with the same name in a temporary folder beside the target, moved there when the block succeeds."""
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already: choose another output or pass --overwrite")
+    require_replaceable(path, FILE, overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from openmore.errors import InputError
+from openmore.io.output import Kind, require_replaceable
 
 
 @contextmanager
@@ -46,33 +47,29 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def require_ours(path: Path, mark: str) -> None:
-    """Raise InputError for an existing path that is no empty folder and lacks the file or folder `mark`."""
-    ours = path.is_dir() and ((path / mark).exists() or not any(path.iterdir()))
-    if path.exists() and not ours:
-        raise InputError(f"{path} exists and was not written by this ({mark} is missing): choose another output")
-
-
 @contextmanager
-def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder that appears under `path` only when the block ends without an error.
+def atomic_folder(path: Path, kind: Kind, overwrite: bool = False) -> Iterator[Path]:
+    """A folder of `kind` that appears under `path` only when the block ends without an error.
 
-    Raises InputError when `path` exists (unless `overwrite`) or its parent cannot be written.
+    Raises InputError when `path` may not be replaced (see `io.output`) or its parent cannot be written; what stood
+    under `path` is then untouched.
     """
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already: choose another output or pass --overwrite")
+    require_replaceable(path, kind, overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        workshop = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    new, old = workshop / "new", workshop / "old"
     try:
-        yield temporary
-        os.chmod(temporary, 0o755)
-        if path.exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        os.replace(temporary, path)
+        new.mkdir()
+        yield new
+        if path.exists():  # it steps aside and is deleted last: a stop in between loses neither
+            os.replace(path, old)
+        os.replace(new, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(workshop, ignore_errors=True)

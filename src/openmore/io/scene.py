@@ -18,7 +18,7 @@ from openmore.errors import DataError
 from openmore.io.atomic import atomic_folder
 from openmore.io.scene_arrays import SceneFrames
 from openmore.io.scene_tracks import read_tracks, write_tracks
-from openmore.io.scene_writer import FORMAT, JOURNAL, VERSION, SceneWriter, journal_entries, require_scene
+from openmore.io.scene_writer import FORMAT, JOURNAL, SCENE, VERSION, SceneWriter, journal_entries
 from openmore.io.source import missing_path
 from openmore.types import Reconstruction, SceneInfo
 
@@ -30,9 +30,7 @@ def write_scene(recon: Reconstruction, path: Path, overwrite: bool = False) -> P
 
     Raises InputError when `path` exists (with `overwrite`: exists and is no scene), or cannot be written.
     """
-    if overwrite:
-        require_scene(path)
-    with atomic_folder(path, overwrite=overwrite) as folder:
+    with atomic_folder(path, SCENE, overwrite) as folder:
         writer = SceneWriter(folder)
         for frame in recon.frames:
             writer.write(frame)

@@ -21,6 +21,7 @@ import numpy as np
 
 from openmore.errors import DataError, InputError
 from openmore.io.atomic import atomic_file, write_text
+from openmore.io.output import Kind, require_replaceable
 from openmore.io.ply import write_ply
 from openmore.io.scene_arrays import ARRAYS, SceneFrames, arrays_of, camera_entry, write_arrays
 from openmore.io.trajectories import Trajectory, write_tum
@@ -28,6 +29,15 @@ from openmore.types import FramePrediction, SceneInfo
 
 FORMAT, VERSION = "openmore scene", 1
 JOURNAL = "frames.jsonl"
+SCENE = Kind(
+    "a scene folder",
+    marks=("scene.json", JOURNAL),
+    parts=(
+        *ARRAYS,
+        *"cameras.json trajectory.txt refined_trajectory.txt points.ply tracks.npz".split(),
+        *"preview.png preview.mp4 exports".split(),
+    ),
+)
 CONVENTIONS = {
     "camera_axes": "x right, y down, z forward",
     "world": "the first frame's camera",
@@ -82,11 +92,7 @@ class SceneWriter:
         return self.path
 
     def _begin(self, overwrite: bool) -> None:
-        if self.path.exists() and not _is_empty_folder(self.path):
-            if not overwrite:
-                unfinished = " with an unfinished scene" if self._journal.exists() else ""
-                raise InputError(f"{self.path} exists already{unfinished}: choose another output or pass --overwrite")
-            require_scene(self.path)
+        require_replaceable(self.path, SCENE, overwrite)
         with _one_line(self.path):
             if self.path.exists():
                 shutil.rmtree(self.path)
@@ -158,13 +164,6 @@ class SceneWriter:
         self._seconds += time.perf_counter() - begun
 
 
-def require_scene(path: Path) -> None:
-    """Raise InputError for an existing path that is no scene: what is not ours is never deleted."""
-    ours = (path / "scene.json").exists() or (path / JOURNAL).exists() or _is_empty_folder(path)
-    if path.exists() and not ours:
-        raise InputError(f"{path} exists and is not a scene folder: it is not overwritten, choose another output")
-
-
 def journal_entries(journal: Path) -> list[dict[str, Any]]:
     """The whole lines of a journal; a last line that was cut off is left out."""
     lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -174,10 +173,6 @@ def journal_entries(journal: Path) -> list[dict[str, Any]]:
 def _write_cameras(path: Path, entries: list[dict[str, Any]]) -> None:
     # One camera per line: readable, and a diff shows which frame moved.
     write_text(path / "cameras.json", "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 @contextmanager

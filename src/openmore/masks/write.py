@@ -15,10 +15,13 @@ import numpy as np
 
 from openmore.errors import DataError
 from openmore.io.atomic import atomic_file, write_json
+from openmore.io.output import Kind
 from openmore.io.video import write_video
 from openmore.masks.clip import MaskClip
 from openmore.masks.pictures import explanation, overlay
 from openmore.masks.pipeline import MaskResult
+
+MASKS = Kind("a folder of masks", marks=("report.json",), parts=("masks", "overlay.mp4", "explain", "static.ply"))
 
 
 def write_result(

@@ -20,9 +20,11 @@ from typing import Any, Literal
 
 from openmore.errors import ConfigError, OpenMoReError
 from openmore.io.atomic import atomic_folder
+from openmore.io.output import Kind
 from openmore.scale.manifest import Item
 
 Runner = Callable[[Item, Path], None]  # fills the (existing, empty) folder with the item's result
+RESULT = Kind("a result")  # of any task: never replaced
 TASKS = {"masks": "openmore.scale.tasks:masks", "reconstruct": "openmore.scale.tasks:reconstruct"}
 
 
@@ -64,7 +66,7 @@ def process_one(item: Item, out: Path, run: Runner) -> Outcome:
     begun = time.perf_counter()
     try:
         clear_leftovers(out, item.id)
-        with atomic_folder(target) as folder:
+        with atomic_folder(target, RESULT) as folder:
             run(item, folder)
     except Exception as error:
         return Outcome(item.id, item.source, "failed", time.perf_counter() - begun, reason_of(error))

@@ -13,7 +13,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from openmore.io.colours import LEGEND_HEIGHT, MOVING
+from openmore.io.output import Kind
 from openmore.io.preview import attention_legend, attention_overlay
+
+ATTENTION = Kind(
+    "a folder of attention sheets",
+    marks=("attention.json",),
+    parts=("attention.png", "heads*.png", "layers*.png"),
+)
 
 _GAP, _TITLE = 4, 18  # pixels
 

@@ -16,6 +16,7 @@ from openmore.errors import InputError
 from openmore.export.cameras import timeline
 from openmore.export.cloud import pick_evenly
 from openmore.io.atomic import write_text
+from openmore.io.output import FILE, require_free
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 from openmore.viewer.layers import Settings
@@ -33,8 +34,7 @@ def write_page(
     progress: ProgressCallback = silent,
 ) -> Path:
     """Write `path` (.html). `mover_budget` is shared by all frames. Raises InputError when `path` exists."""
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already: choose another output or pass --overwrite")
+    require_free(path, FILE, overwrite)
     if not len(scene):
         raise InputError("the scene has no frames: nothing to show")
     server = open_server()

@@ -18,6 +18,7 @@ from openmore.errors import InputError
 from openmore.export.colours import time_colours
 from openmore.io.atomic import atomic_file
 from openmore.io.colours import MOVING, legend
+from openmore.io.output import FILE, require_free
 from openmore.io.preview import (
     depth_legend,
     inverse_depth,
@@ -53,8 +54,7 @@ def write_preview_video(
     `height`: of one panel; `columns`: 4 is a strip, 2 a square; `legends`: say under each panel what it shows.
     Animated pictures are held in memory while they are made: take them from short clips.
     """
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already: choose another output or pass --overwrite")
+    require_free(path, FILE, overwrite)
     pictures = preview_frames(recon, height, columns, legends, progress)
     if path.suffix.lower() in (".gif", ".webp"):
         return _write_animation(path, pictures, native_fps(recon))
