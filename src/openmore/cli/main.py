@@ -5,13 +5,15 @@ Verb modules import nothing heavy at module level: `openmore --help` must not im
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from importlib import import_module
 
 import typer
 
-from openmore.errors import OpenMoReError
+from openmore.cli.endings import Verbs
+from openmore.errors import InputError, OpenMoReError
 
 VERBS = (
     # one module of openmore.cli each, in the order `--help` shows; each has a `register(app)`
@@ -33,6 +35,7 @@ VERBS = (
 
 app = typer.Typer(
     name="openmore",
+    cls=Verbs,
     help="Video in; cameras, depth, points and moving-object masks out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,7 +67,10 @@ for _verb in VERBS:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 fine, 1 bug (traceback), 2 bad input, 3 weights, 4 missing extra."""
+    """Run the command line and exit: 0 fine, 1 bug (traceback), 2 bad input, 3 weights, 4 missing extra.
+
+    What is ended from outside has the shell's codes, see `cli.endings`.
+    """
     args = sys.argv[1:] if argv is None else argv
     try:
         app(args=args, standalone_mode=True)
@@ -73,9 +79,11 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"openmore: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("openmore: stopped by the user", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"openmore: cannot write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
 
 
 if __name__ == "__main__":

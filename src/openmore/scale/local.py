@@ -4,6 +4,7 @@ Choices
 - At most one item per worker is in flight, so when a worker is killed (out of memory, a crash in native code) only
   those are suspects. Each suspect then runs alone: the one that kills its worker again has failed, the others finish.
 - Workers are spawned, not forked: torch and OpenCV threads do not survive a fork.
+- A job that is stopped stops its workers, which remove what they had half-written.
 - A worker whose job is gone ends itself, or it would work on beside the job's next start.
 - A task that cannot be set up (missing weights, wrong option) ends the job with that error: all would fail alike.
 """
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from openmore.scale.manifest import Item
 from openmore.scale.work import Outcome, Runner, Task, process_one, use_threads
@@ -81,9 +85,19 @@ def _alone(item: Item, out: Path, task: Task) -> Outcome:
     return outcome or Outcome(item.id, item.source, "failed", reason=KILLED)
 
 
-def _executor(task: Task, workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _executor(task: Task, workers: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_set_up, initargs=(task, workers))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, context, initializer=_set_up, initargs=(task, workers))
+    try:
+        yield pool
+    except BaseException:  # the job is stopped, or the task cannot be set up: a clip may take minutes
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _task: Task
@@ -93,9 +107,11 @@ _runner: Runner | None = None
 def _set_up(task: Task, workers: int) -> None:
     """In the worker: remember the task, share the cores, die with the job."""
     global _task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all: the job's process answers it
     use_threads((os.cpu_count() or 1) // workers)
     threading.Thread(target=_end_with_the_job, daemon=True).start()
     _task = task
+    signal.signal(signal.SIGTERM, _stop)  # last: until here there is nothing to clean up
 
 
 def _end_with_the_job() -> None:
@@ -104,6 +120,12 @@ def _end_with_the_job() -> None:
     if job is not None:
         job.join()
         os._exit(1)
+
+
+def _stop(_number: int, _frame: Any) -> None:
+    """In the worker: leave the clip, removing what is half-written."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _work(item: Item, out: Path) -> Outcome:

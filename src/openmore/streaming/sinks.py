@@ -80,12 +80,14 @@ class TumLines:
     _begun: bool = field(default=False, init=False)
 
     def write(self, prediction: FramePrediction) -> None:
-        """Raises InputError when nobody reads any more."""
+        """Raises BrokenPipeError when nobody reads any more, InputError when the lines cannot be written otherwise."""
         lines = [] if self._begun else [TUM_HEADER]
         pose = Trajectory(np.array([prediction.time_s]), prediction.camera.world_from_cam[None])
         try:
             self.out.write("\n".join((*lines, *tum_lines(pose), "")))
             self.out.flush()
+        except BrokenPipeError:
+            raise  # no error of the user's: `... --tum | head` has seen enough
         except OSError as error:
             raise InputError(f"the trajectory cannot be written: {error.strerror or error}") from error
         self._begun = True

@@ -1,0 +1,135 @@
+"""Ended from outside: nothing half-written, one line, the shell's exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openmore.types import Reconstruction
+from tests.io.clips import make_video
+from tests.scale.test_job import members, wait_for
+
+TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
+CODES = {signal.SIGTERM: (143, "SIGTERM"), signal.SIGHUP: (129, "SIGHUP"), signal.SIGINT: (130, "the user")}
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, place: str, number: int = signal.SIGTERM) -> None:
+    """Send a signal to this process when `place` is called."""
+
+    def stop(*_args: object, **_kwargs: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(place, stop)
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    ("words", "place", "onwards"),
+    [
+        (("reconstruct", *TINY), "openmore.pipeline.passes.to_predictions", "the same command starts again"),
+        (("reconstruct", *TINY), "openmore.io.scene_writer.write_ply", "the same command starts again"),
+        (("masks", "--segments", "residual"), "openmore.masks.write.write_video", "the same command starts again"),
+    ],
+)
+def test_a_stopped_command_leaves_nothing_half_written(
+    openmore: Callable,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    place: str,
+    onwards: str,
+    number: signal.Signals,
+) -> None:
+    before = [signal.getsignal(n) for n in CODES]
+    stop_at(monkeypatch, place, number)
+    ran = openmore(words[0], folder, "-o", tmp_path / "out", *words[1:])
+    code, by = CODES[number]
+    assert ran.code == code and f"{words[0]} was stopped by {by}: " in ran.message and onwards in ran.message
+    assert os.listdir(tmp_path) == ["pictures"]
+    assert [signal.getsignal(n) for n in CODES] == before
+
+
+def test_a_stopped_overwrite_keeps_the_old_scene(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("reconstruct", folder, "-o", tmp_path / "out", *TINY, "--overwrite")
+    assert openmore(*words).code == 0
+    stop_at(monkeypatch, "openmore.io.scene_writer.write_ply")
+    assert openmore(*words, "--max-frames", 2).code == 143
+    assert len(Reconstruction.load(tmp_path / "out")) == 4 and sorted(os.listdir(tmp_path)) == ["out", "pictures"]
+
+
+def test_a_stopped_stream_ends_whole(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, "openmore.cli.stream_job.StatusLine.show")
+    ran = openmore("stream", folder, "-o", tmp_path / "s", *TINY)
+    assert ran.code == 0 and "stopped by SIGTERM" in ran.err and len(Reconstruction.load(tmp_path / "s")) == 1
+
+
+def test_a_stream_stopped_before_its_first_frame_leaves_nothing(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, "openmore.streaming.session.StreamingSession.push")
+    ran = openmore("stream", folder, "-o", tmp_path / "s", *TINY)
+    assert ran.code == 143 and "stream was stopped by SIGTERM" in ran.message
+    assert os.listdir(tmp_path) == ["pictures"]
+
+
+@pytest.mark.slow
+def test_a_stopped_batch_stops_its_workers_and_goes_on_later(tmp_path: Path) -> None:
+    manifest, out = tmp_path / "m.txt", tmp_path / "out"
+    manifest.write_text("ok\nsleep\n")
+    words = ["batch", str(manifest), "-o", str(out), "--task", "tests.scale.helpers:obedient", "--workers", "2"]
+    command = [sys.executable, "-m", "openmore.cli.main", *words]
+    job = subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: (out / "ok").exists() and bool(list(out.glob(".sleep.*/new/begun.txt"))))
+    job.terminate()
+    _, told = job.communicate(timeout=30)
+    assert job.returncode == 143 and "Traceback" not in told
+    assert told.strip().splitlines()[-1].endswith("finished clips are kept, the same command goes on with the rest")
+    assert os.listdir(out) == ["ok"]
+    wait_for(lambda: not members(job.pid))
+
+
+@pytest.mark.parametrize("words", ["--help", "stream --help", "--version", "weights list", "doctor"])
+def test_nobody_reads_any_more(words: str) -> None:
+    ends = os.pipe()
+    os.close(ends[0])
+    ran = subprocess.run(
+        [sys.executable, "-m", "openmore.cli.main", *words.split()], stdout=ends[1], stderr=subprocess.PIPE, text=True
+    )
+    os.close(ends[1])
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+@pytest.mark.slow
+def test_a_trajectory_nobody_reads_ends_the_stream_and_keeps_the_scene(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", [100 * i for i in range(12)])
+    words = ["stream", str(clip), "--tum", "-o", str(tmp_path / "s"), *TINY]
+    ran = subprocess.Popen([sys.executable, "-m", "openmore.cli.main", *words], stdout=-1, stderr=-1, text=True)
+    assert ran.stdout is not None and ran.stderr is not None
+    ran.stdout.readline()
+    ran.stdout.close()
+    told = ran.stderr.read()
+    assert ran.wait() == 141 and "Error" not in told and "openmore:" not in told
+    assert 0 < len(Reconstruction.load(tmp_path / "s")) <= 12
+
+
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "openmore.cli.main", "--version"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ran.returncode == 2 and ran.stderr == "openmore: cannot write the output: No space left on device\n"
