@@ -6,6 +6,7 @@ Verb modules import nothing heavy at module level: `openmore --help` must not im
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -72,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     What is ended from outside has the shell's codes, see `cli.endings`.
     """
     args = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # a download that fails is one line, not a line per attempt
     try:
         app(args=args, standalone_mode=True)
     except OpenMoReError as error:

@@ -22,6 +22,7 @@ from openmore.errors import CheckpointError, MissingExtra
 from openmore.masks.decision import MOVING
 from openmore.masks.nms import box_nms, boxes_of
 from openmore.masks.refine import keep_unknown, pieces
+from openmore.model.weights.hub import require_network
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MASK_LOGIT = 8.0  # how surely a mask prompt says yes and no
@@ -53,8 +54,11 @@ class SAM2Predictor:
             return cls(untrained(), f"sam2-{size}:untrained", device)
         source = weights or f"facebook/sam2.1-hiera-{size}"
         try:
-            return cls(model_class.from_pretrained(source), f"sam2-{size}", device)
-        except (OSError, ValueError, RuntimeError) as error:
+            if weights is None:
+                _fetch(source)
+            model = model_class.from_pretrained(source, local_files_only=True)
+            return cls(model, f"sam2-{size}", device)
+        except (OSError, ValueError, RuntimeError, CheckpointError) as error:
             raise CheckpointError(
                 f"SAM2 weights {source} cannot be loaded: download their folder elsewhere and give sam2-{size}:FOLDER"
             ) from error
@@ -217,6 +221,16 @@ def untrained() -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return _model_class()(config)
+
+
+def _fetch(repository: str) -> None:
+    """Have the published files in the hub's cache. Raises CheckpointError at once when they cannot be had."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    files = ("config.json", "model.safetensors")
+    if not all(isinstance(try_to_load_from_cache(repository, name), str) for name in files):
+        require_network(f"SAM2 of {repository}")  # the hub's own retries take long and print each one
+        snapshot_download(repository, allow_patterns=list(files))
 
 
 def _model_class() -> Any:

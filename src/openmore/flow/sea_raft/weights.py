@@ -17,6 +17,7 @@ from torch import Tensor
 
 from openmore.errors import CheckpointError
 from openmore.flow.sea_raft.network import CONFIGS, SEARaft
+from openmore.model.weights.hub import require_network
 
 REPOSITORIES = {size: f"MemorySlices/Tartan-C-T-TSKH-spring540x960-{'S' if size == 's' else 'M'}" for size in CONFIGS}
 
@@ -77,9 +78,13 @@ def require_same(expected: dict[str, Tensor], found: dict[str, Tensor], path: Pa
 
 def _published(size: str) -> Path:
     repository = REPOSITORIES[size]
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+    here = try_to_load_from_cache(repository, "model.safetensors")
+    if isinstance(here, str):
+        return Path(here)
     try:
+        require_network(f"model.safetensors of {repository}")  # the hub's own retries take long and print each one
         return Path(hf_hub_download(repository, "model.safetensors"))
     except Exception as error:  # offline, refused, not found: the hub has a class for each
         raise CheckpointError(
