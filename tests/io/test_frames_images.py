@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from openmore.errors import ConfigError, InputError
@@ -43,8 +44,46 @@ def test_an_array_is_passed_through() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 48, 64), (0, 48, 64, 3), (4, 3, 48, 64)])
 def test_another_array_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"expected uint8 \[S, H, W, 3\]"):
+    with pytest.raises(InputError, match=r"expected a uint8 array \[S, H, W, 3\]"):
         frames(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "advice"),
+    [
+        ((4, 48, 64, 3), "float32", "give array.round().astype(np.uint8), times 255 first if it is 0..1"),
+        ((4, 48, 64, 4), "uint8", "give array[..., :3]"),
+        ((48, 64, 3), "uint8", "give array[None]"),
+        ((4, 3, 48, 64), "float64", "give array.transpose(0, 2, 3, 1).round()"),
+    ],
+)
+def test_a_known_other_convention_is_told_the_way_to_ours(shape: tuple[int, ...], dtype: str, advice: str) -> None:
+    with pytest.raises(InputError) as caught:
+        frames(np.zeros(shape, dtype))
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ([Image.new("RGB", (64, 48))], "holds Image: give paths, or a uint8 array"),
+        ([np.zeros((48, 64, 3), np.uint8)], r"holds ndarray \[48, 64, 3\]: .* say np.stack"),
+        (["a.png", None], "holds NoneType"),
+        (torch.zeros(2, 3, 48, 64), r"the source is Tensor \[2, 3, 48, 64\]: give a path"),
+        (Image.new("RGB", (64, 48)), "the source is Image"),
+        (None, "the source is NoneType"),
+        (True, "the source is bool"),
+        (3.5, "the source is float"),
+        (b"clip.mp4", "the source is bytes"),
+        (-1, "there is no camera -1"),  # OpenCV crashed on it
+        (700, "there is no camera 700"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_no_source_is_one_line(source: object, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        frames(source)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
 
 
 def test_natural_order_never_compares_text_with_numbers() -> None:

@@ -11,12 +11,17 @@ from openmore.errors import InputError
 from openmore.io.source import Frame, LazyFrame, SourceInfo
 
 
+CAMERAS = 100  # OpenCV takes the hundreds of a number for a driver, and some drivers crash on what they do not know
+
+
 class CameraReader:
     """A camera of this machine by number (0 is the first)."""
 
     def __init__(self, number: int):
         import cv2
 
+        if not 0 <= number < CAMERAS:
+            raise InputError(f"there is no camera {number}: give a number from 0 to {CAMERAS - 1}, a file or a URL")
         self.label = f"camera {number}"
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a missing camera is one line, ours

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ from openmore.io.video_reader import open_video
 __all__ = ["Frame", "Source", "SourceInfo", "describe", "frames", "open_source", "open_video"]
 
 log = logging.getLogger(__name__)
+
+MEMORY = "a uint8 array [S, H, W, 3], RGB 0..255"
 
 Source = str | Path | int | np.ndarray | Sequence[str | Path]
 OnSkip = Callable[[int, str], None]
@@ -77,17 +80,35 @@ def open_source(source: Source) -> Reader:
     if isinstance(source, np.ndarray):
         return ArrayReader(source)
     if isinstance(source, (list, tuple)):
-        if not source:
-            raise InputError("the list of pictures is empty: give at least one path")
-        return ImageReader([Path(path).expanduser() for path in source], "images", f"the list of {len(source)} files")
-    if isinstance(source, (int, np.integer)):
+        return _open_list(source)
+    if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         return open_video(int(source))
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(
+            f"the source is {_kind(source)}: give a path, glob, camera number or URL, or frames in memory as {MEMORY}"
+        )
     text = str(source)
     if not text:  # an unset shell variable; as a path it would be the current folder
         raise InputError("the source is an empty text: give a video, folder, glob, picture, camera number or URL")
     if "://" in text:
         return open_video(text)
     return _open_path(Path(text).expanduser(), text)
+
+
+def _open_list(pictures: Sequence[str | Path]) -> Reader:
+    if not pictures:
+        raise InputError("the list of pictures is empty: give at least one path")
+    for picture in pictures:
+        if not isinstance(picture, (str, os.PathLike)):
+            advice = "np.stack([np.asarray(picture) for picture in pictures])"
+            raise InputError(f"the list of pictures holds {_kind(picture)}: give paths, or {MEMORY}, say {advice}")
+    return ImageReader([Path(path).expanduser() for path in pictures], "images", f"the list of {len(pictures)} files")
+
+
+def _kind(value: object) -> str:
+    """What a thing is that is no source."""
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" {list(shape)}" if shape is not None else "")
 
 
 def _open_path(path: Path, text: str) -> Reader:
@@ -120,9 +141,7 @@ class ArrayReader:
         self.label = "the array"
         if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not len(array):
             given = f"{array.dtype} {list(array.shape)}"
-            raise InputError(
-                f"the array of frames is {given}: expected uint8 [S, H, W, 3], RGB 0..255, at least one frame"
-            )
+            raise InputError(f"the array of frames is {given}: expected {MEMORY}, at least one frame{_advice(array)}")
         check_usable(array.shape[1:3], "each frame of the array")
         self.array = array
 
@@ -138,6 +157,20 @@ class ArrayReader:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _advice(array: np.ndarray) -> str:
+    """How to make frames of an array that looks like a known other convention."""
+    steps = []
+    if array.ndim == 4 and array.shape[1] == 3 and array.shape[-1] != 3:
+        steps.append(".transpose(0, 2, 3, 1)")
+    elif array.ndim == 4 and array.shape[-1] == 4:
+        steps.append("[..., :3]")
+    elif array.ndim == 3 and array.shape[-1] == 3:
+        steps.append("[None]")
+    if np.issubdtype(array.dtype, np.floating):
+        steps.append(".round().astype(np.uint8), times 255 first if it is 0..1")
+    return f"; give array{''.join(steps)}" if steps else ""
 
 
 def walk(reader: Reader, selection: Selection, on_skip: OnSkip) -> Iterator[Frame]:
