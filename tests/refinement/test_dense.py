@@ -267,3 +267,16 @@ def test_a_known_mover_takes_the_depth_around_it() -> None:
     assert fooled.inverse[30, 40] > 4
     np.testing.assert_allclose(told.inverse, 0.5, rtol=0.05)
     assert not told.triangulated[30, 40]
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras = walk(FRAMES)
+    images = film((*ROOM, MOVER), cameras)
+    answers = []
+    for threads in (1, 3):
+        monkeypatch.setattr("openmore.threads.thread_count", lambda threads=threads: threads)
+        answers.append(run(images, cameras))
+    for one, three in zip(*answers):
+        assert one.depth is not None and three.depth is not None
+        assert one.motion is not None and three.motion is not None
+        assert np.array_equal(one.depth, three.depth) and np.array_equal(one.motion, three.motion)

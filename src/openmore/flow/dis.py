@@ -7,6 +7,7 @@ Choices
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ _SMALLEST = 12  # OpenCV refuses smaller pictures
 
 
 class DISFlow:
-    """DIS flow on the CPU. Not shared between threads: OpenCV's object keeps scratch memory."""
+    """DIS flow on the CPU. Each thread has an OpenCV object of its own: they keep scratch memory."""
 
     def __init__(self, preset: str = "medium"):
         if preset not in PRESETS:
             raise ConfigError(f"DIS preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
         self.preset = preset
-        self._solver: Any = None
+        self._own = threading.local()
 
     @property
     def name(self) -> str:
@@ -49,10 +50,11 @@ class DISFlow:
     def _calc(self, grey_a: np.ndarray, grey_b: np.ndarray) -> np.ndarray:
         import cv2
 
-        if self._solver is None:
+        if not hasattr(self._own, "solver"):
             code = getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.preset.upper()}")
-            self._solver = cv2.DISOpticalFlow.create(code)
-        flow = self._solver.calc(grey_a, grey_b, None)
+            self._own.solver = cv2.DISOpticalFlow.create(code)
+        solver: Any = self._own.solver  # OpenCV's types do not know that the flow may be None
+        flow = solver.calc(grey_a, grey_b, None)
         return np.ascontiguousarray(flow.transpose(2, 0, 1), dtype=np.float32)
 
 

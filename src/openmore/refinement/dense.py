@@ -3,6 +3,7 @@
 Choices
 - Each frame is seen from its neighbours at OFFSETS, before and after, inside its shot; the same flow serves depth,
   motion and both frames of a pair. A window of frames is held, nothing grows with the clip.
+- Frames are independent but for the flow they share, and are measured on several threads.
 - Wider steps are left out once flow no longer holds between the frames: fast walks pay for what they use.
 - A frame without parallax (fixed or turning camera) keeps the predicted depth and still gets its motion; a frame whose
   camera was not solved keeps both.
@@ -10,6 +11,7 @@ Choices
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +25,7 @@ from openmore.refinement.dense_depth import DenseDepth, complete, confidence_of,
 from openmore.refinement.flow_window import FlowWindow
 from openmore.refinement.smoothing import Edges, edges_of
 from openmore.refinement.triangulated import Sight, sight, triangulate
+from openmore.threads import in_order
 
 OFFSETS = (1, 2, 4, 8)
 MOTION_OFFSETS = (1, 2)
@@ -56,11 +59,15 @@ class DenseWalk:
         self.shot, self.depth, self.rule = shot, depth, Rule()
         self._picture = picture
         self._backgrounds: dict[int, Background | None] = {}
+        self._lock = threading.Lock()  # of the backgrounds
 
     def __iter__(self) -> Iterator[DenseFrame]:
-        for s in range(len(self.shot)):
-            yield self.frame(s) if self.shot[s] >= 0 else DenseFrame(None, None, None, 0.0)
+        for s, frame in enumerate(in_order(self._measured, range(len(self.shot)))):
+            yield frame
             self.window.forget(s + 1 - max(OFFSETS))
+
+    def _measured(self, s: int) -> DenseFrame:
+        return self.frame(s) if self.shot[s] >= 0 else DenseFrame(None, None, None, 0.0)
 
     def frame(self, s: int) -> DenseFrame:
         """Depth and motion of frame s."""
@@ -138,12 +145,13 @@ class DenseWalk:
 
     def _background(self, shot: int, grid: _Grid) -> Background | None:
         """That of a shot of a fixed camera; None when the camera moves or the shot is short."""
-        if shot not in self._backgrounds:
-            frames = np.flatnonzero(self.shot == shot)
-            fixed = len(frames) >= FEWEST and is_fixed(self.window.world_from_cam[frames])
-            made = Background(frames, lambda s: grid.small(self._picture(s))) if fixed else None
-            self._backgrounds = {shot: made}
-        return self._backgrounds[shot]
+        with self._lock:
+            if shot not in self._backgrounds:
+                frames = np.flatnonzero(self.shot == shot)
+                fixed = len(frames) >= FEWEST and is_fixed(self.window.world_from_cam[frames])
+                made = Background(frames, lambda s: grid.small(self._picture(s))) if fixed else None
+                self._backgrounds = {shot: made}
+            return self._backgrounds[shot]
 
 
 def spread(motion: np.ndarray) -> np.ndarray:

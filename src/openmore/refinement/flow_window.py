@@ -5,10 +5,12 @@ Choices
   parallax and movers, so wide steps and fast turns cost no accuracy.
 - Each pair is computed once, both ways; flow older than the widest step is dropped. Memory does not grow with the clip.
 - Pairs whose pictures hardly overlap have no flow.
+- Several frames may ask at a time, from threads of their own: the first to ask for a pair computes it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -29,13 +31,15 @@ class FlowWindow:
     ):
         self.K, self.world_from_cam, self._picture, self._flow = K, world_from_cam, picture, flow
         self._pictures: dict[int, np.ndarray] = {}
-        self._pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray] | None] = {}
+        self._pairs: dict[tuple[int, int], _Pair] = {}
+        self._lock = threading.Lock()  # of the two dictionaries
 
     def picture(self, s: int) -> np.ndarray:
         """Frame s [H, W, 3] uint8."""
-        if s not in self._pictures:
-            self._pictures[s] = self._picture(s)
-        return self._pictures[s]
+        with self._lock:
+            if s not in self._pictures:
+                self._pictures[s] = self._picture(s)
+            return self._pictures[s]
 
     def b_from_a(self, a: int, b: int) -> np.ndarray:
         """[4, 4], camera b from camera a."""
@@ -47,10 +51,12 @@ class FlowWindow:
         None when the two pictures hardly overlap.
         """
         first, second = min(a, b), max(a, b)
-        if (first, second) not in self._pairs:
-            self._pairs[first, second] = self._compute(first, second)
-        both = self._pairs[first, second]
-        return None if both is None else both[a > b]
+        with self._lock:
+            pair = self._pairs.setdefault((first, second), _Pair())
+        with pair.lock:
+            if not pair.computed:
+                pair.both, pair.computed = self._compute(first, second), True
+        return None if pair.both is None else pair.both[a > b]
 
     def look_again(self, a: int, b: int, inverse: np.ndarray) -> np.ndarray:
         """`seen` [3, H, W] once more, with the motion that inverse depth [h, w] of frame a predicts undone first."""
@@ -76,8 +82,9 @@ class FlowWindow:
 
     def forget(self, before: int) -> None:
         """Drop what only frames before `before` need."""
-        self._pairs = {pair: value for pair, value in self._pairs.items() if pair[1] >= before}
-        self._pictures = {s: value for s, value in self._pictures.items() if s >= before}
+        with self._lock:
+            self._pairs = {pair: value for pair, value in self._pairs.items() if pair[1] >= before}
+            self._pictures = {s: value for s, value in self._pictures.items() if s >= before}
 
     def _compute(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
         import cv2
@@ -100,6 +107,14 @@ class FlowWindow:
         backward = np.stack((here[0] + fields[0], here[1] + fields[1]))
         usable = inside(here, (height, width))
         return _told(forward, there.confidence), _told(backward, np.where(usable, fields[2], 0))
+
+
+class _Pair:
+    """What two frames see of each other, once somebody has asked."""
+
+    def __init__(self) -> None:
+        self.lock, self.computed = threading.Lock(), False
+        self.both: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def mapped(H: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -6,11 +6,12 @@ Choices
   weak step to the next frame is strengthened with points carried over by flow (`carry`).
 - Frames that look alike far apart are tried as well (`retrieval`): a jump back to a known place becomes one map.
 - The network's depth and motion are sampled while the frame is at hand; no dense array is kept or read twice.
+- Frames are taken in order by the calling thread; key points of the next ones are found while this one is matched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,7 @@ from openmore.refinement.carry import Carrier
 from openmore.refinement.features import Keypoints, detect, match
 from openmore.refinement.prior import Prior, moving_mask
 from openmore.refinement.twoview import Pair, verify
+from openmore.threads import in_order
 
 OFFSETS = (1, 2, 4, 8)
 WEAK = 100  # verified matches with the next frame below which help is sought
@@ -63,21 +65,18 @@ def survey(
 
     Raises InputError when a frame has another shape than the first.
     """
-    image_at = images if callable(images) else images.__getitem__
     seen, carrier = Survey((0, 0)), Carrier()
     unit: dict[int, np.ndarray] = {}
-    for s in range(frames):
-        picture, prior = working_size(image_at(s), long_side), priors(s)
-        if s and picture.shape[:2] != seen.shape:
-            raise InputError(f"frame {s} has another size than the first frame: resize the frames to one size first")
-        seen.shape = picture.shape[:2]
-        _add_frame(seen, s, picture, prior, features)
+    taken = _taken(images, frames, priors, long_side)
+    for s, frame in enumerate(in_order(lambda frame: _looked_at(*frame, features), taken)):
+        seen.shape = frame.picture.shape[:2]
+        _add_frame(seen, s, frame)
         unit[s] = seen.keypoints[s].unit()
         unit.pop(s - max(OFFSETS) - 1, None)
         for k in OFFSETS:
             if s >= k:
                 _add_pair(seen, s - k, s, match(unit[s - k], unit[s]))
-        carrier.show(s, picture, prior)
+        carrier.show(s, frame.picture, frame.prior)
         if s and seen.strength(s - 1, s) < WEAK:
             _carry(seen, carrier, s)
         progress("match", s + 1, frames)
@@ -96,18 +95,47 @@ def working_size(image: np.ndarray, long_side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _add_frame(seen: Survey, s: int, picture: np.ndarray, prior: Prior, features: int) -> None:
+@dataclass(frozen=True)
+class _Frame:
+    """One frame, looked at by itself."""
+
+    picture: np.ndarray  # [H, W, 3] uint8, at working size
+    prior: Prior
+    points: Keypoints
+    all_moving: bool
+    brightness: float
+
+
+def _taken(
+    images: ImageSource, frames: int, priors: Callable[[int], Prior], long_side: int
+) -> Iterator[tuple[np.ndarray, Prior]]:
+    """Pictures at working size and what the network says of them. Raises InputError when one has another shape."""
+    image_at = images if callable(images) else images.__getitem__
+    shape = None
+    for s in range(frames):
+        picture = working_size(image_at(s), long_side)
+        shape = shape or picture.shape
+        if picture.shape != shape:
+            raise InputError(f"frame {s} has another size than the first frame: resize the frames to one size first")
+        yield picture, priors(s)
+
+
+def _looked_at(picture: np.ndarray, prior: Prior, features: int) -> _Frame:
     import cv2
 
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     moving = moving_mask(prior, grey.shape)
-    if prior.motion is not None and moving is None:
-        seen.all_moving.append(s)
     points = detect(grey, features, None if moving is None else ~moving)
-    seen.keypoints.append(points)
-    seen.depth.append(prior.depth_at(points.uv, grey.shape))
-    seen.weight.append(prior.weight_at(points.uv, grey.shape))
-    seen.brightness.append(float(grey.mean()))
+    return _Frame(picture, prior, points, prior.motion is not None and moving is None, float(grey.mean()))
+
+
+def _add_frame(seen: Survey, s: int, frame: _Frame) -> None:
+    if frame.all_moving:
+        seen.all_moving.append(s)
+    seen.keypoints.append(frame.points)
+    seen.depth.append(frame.prior.depth_at(frame.points.uv, seen.shape))
+    seen.weight.append(frame.prior.weight_at(frame.points.uv, seen.shape))
+    seen.brightness.append(frame.brightness)
 
 
 def _add_pair(seen: Survey, a: int, b: int, index: np.ndarray) -> None:
