@@ -10,7 +10,6 @@ import numpy as np
 from openmore.errors import InputError
 from openmore.io.source import Frame, LazyFrame, SourceInfo
 
-
 CAMERAS = 100  # OpenCV takes the hundreds of a number for a driver, and some drivers crash on what they do not know
 
 
