@@ -45,8 +45,10 @@ def masks(long_side: int = 640, explain: bool = False, rule: str = "floor", **op
 def reconstruct(weights: str = "small", device: str = "cpu", dtype: str = "auto", **options: Any) -> Runner:
     """Scene folders; `options` as in `openmore.pipeline.Options`. The network is loaded once."""
     from openmore.model.more import MoRe
+    from openmore.pipeline import Options
     from openmore.pipeline import reconstruct as reconstruct_clip
 
+    Options(**options)  # what is wrong for all clips is said once, before the first
     model = MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
 
     def run(item: Item, folder: Path) -> None:
