@@ -70,6 +70,9 @@ def test_settings_are_json_or_text() -> None:
         (["m.txt", "--task", "depth"], 2, "choose one of masks, reconstruct"),
         (["m.txt", "--set", "flow=best"], 2, "flow backend 'best' is unknown"),
         (["m.txt", "--set", "colour=1"], 2, "option 'colour' of the masks task is unknown"),
+        (["m.txt", "--task", "reconstruct", "--set", "mode=live"], 2, "is not one of full, stream"),
+        (["m.txt", "--task", "reconstruct", "--set", "colour=1"], 2, "unexpected keyword argument 'colour'"),
+        (["m.txt", "-o", "m.txt/out"], 2, "m.txt is a file, not a folder"),
         (["m.txt", "--executor", "ray"], 4, "pip install 'openmore[scale]'"),
     ],
 )
@@ -86,6 +89,6 @@ def test_what_cannot_work_is_one_line(
     (tmp_path / "m.txt").write_text("clip.mp4\n")
     workers = [] if "ray" in args else ["--workers", "0"]
     with pytest.raises(SystemExit) as end:
-        main(["batch", *args, "-o", "out", *workers])
+        main(["batch", *args, *([] if "-o" in args else ["-o", "out"]), *workers])
     error = capsys.readouterr().err.strip().splitlines()
     assert end.value.code == code and words in error[-1] and not any("Traceback" in line for line in error)

@@ -117,3 +117,20 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert run(*args) in (2, 3)
         err = capsys.readouterr().err.strip()
         assert expected in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [("clips", "{data}", "--weights", "none"), ("kitti-speed",), ("ablation", "--full", "x")]
+)
+def test_a_place_that_cannot_be_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/deep"):
+        assert run(*(word.format(data=tmp_path) for word in words), "--out", tmp_path / place) == 2
+        assert "is a file, not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("clips", ".", "--max-frames", 1), ("synthetic", "--count", 0)], ids=str)
+def test_numbers_that_leave_nothing_to_measure_are_usage_errors(words: tuple[object, ...]) -> None:
+    assert run(*words) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from openmore.errors import InputError
 from openmore.io.atomic import atomic_folder
-from openmore.io.output import FILE, Kind, require_free, require_replaceable
+from openmore.io.output import FILE, Kind, require_folder, require_free, require_replaceable
 
 JAR = Kind("a jar", marks=("jar.json",), parts=("honey", "label*.png"))
 
@@ -86,6 +86,17 @@ def test_a_place_that_cannot_be_written(jar: Path, tmp_path: Path, name: str, ki
     with pytest.raises(InputError, match="cannot write") as caught:
         require_free(tmp_path / name, kind)
     assert says in str(caught.value) and os.listdir(tmp_path) == ["jar"]
+
+
+def test_a_folder_of_results_may_hold_anything_but_must_be_one(jar: Path, tmp_path: Path) -> None:
+    for place in (jar, tmp_path / "some" / "where"):
+        require_folder(place)
+    for place in (jar / "jar.json", jar / "jar.json" / "deep"):
+        with pytest.raises(InputError, match=r"cannot write .*jar\.json is a file, not a folder"):
+            require_folder(place)
+    with pytest.raises(InputError, match="too long"):
+        require_folder(tmp_path / ("x" * 300))
+    assert sorted(os.listdir(jar)) == ["honey", "jar.json", "label_1.png"]
 
 
 def test_the_folder_in_the_way_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,9 @@ def kitti_speed(
     from openmore.evaluation.speed import load_runner, measure
     from openmore.evaluation.speed_ours import our_runner
     from openmore.evaluation.speed_report import report
+    from openmore.io.output import require_folder
 
+    require_folder(out)
     shape, modes = parse_size(size), mode or ["stream-window5"]
     wanted = [(m, False) for m in modes] + [(m, True) for m in modes if refined and m != "full"]
     # Made one after the other: their weights need not fit into memory together.
@@ -67,7 +69,9 @@ def ablation(
 ) -> None:
     """The paper's ablations (attention forcing, refinement pass, grouped causal attention) for given weights."""
     from openmore.evaluation.ablation import parse_data, rows, run_ablation
+    from openmore.io.output import require_folder
 
+    require_folder(out)
     suites = parse_data(data or [])
     methods = rows(full, no_forcing=no_forcing, kl=kl, no_grouped=no_grouped)
     with progress_bar() as progress:

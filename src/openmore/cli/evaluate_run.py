@@ -70,7 +70,9 @@ def run_and_report(
     """Run, write the tables, print the summary and what failed."""
     from openmore.evaluation.ray_shards import run_on_ray
     from openmore.evaluation.suite import run
+    from openmore.io.output import require_folder
 
+    require_folder(out)
     if ray:
         if shard is not None:
             raise InputError("--ray makes the shards itself: leave --shard out")

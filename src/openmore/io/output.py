@@ -67,11 +67,24 @@ def require_free(path: Path, kind: Kind, overwrite: bool = False) -> None:
     parent = path.absolute().parent
     if kind is FILE and not parent.exists():
         raise InputError(f"cannot write {path}: its folder {parent} is missing, make it first")
-    parent = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    _try_place(path, parent, f".{path.name}.")
+
+
+def require_folder(path: Path) -> None:
+    """Raise InputError unless results can be added to the folder `path`, which is made if need be. Deletes nothing."""
+    _try_place(path, path.absolute())
+
+
+def _try_place(path: Path, folder: Path, prefix: str = ".") -> None:
+    """Raise InputError unless something called `prefix`... can be made in `folder`, or where that would be made."""
     try:
-        os.rmdir(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}."))
+        folder = next(place for place in (folder, *folder.parents) if place.exists())
     except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error, parent)}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=folder, prefix=prefix))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {_reason(error, folder)}") from error
 
 
 def _require_kind(path: Path, kind: Kind) -> None:

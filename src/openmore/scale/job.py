@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from openmore.errors import ConfigError, InputError
+from openmore.io.output import require_folder
 from openmore.progress import ProgressCallback, silent
 from openmore.scale.journal import Journal, Summary
 from openmore.scale.local import run_local
@@ -78,6 +79,7 @@ def _outcomes(
 
 
 def _folder(out: Path) -> Path:
+    require_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
