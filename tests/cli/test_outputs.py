@@ -54,12 +54,13 @@ def test_a_folder_of_something_else_is_left_alone(
 def test_a_file_is_replaced_only_when_asked_and_a_folder_never(
     openmore: Callable, given: Callable, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    notes = tmp_path / "notes.safetensors"
+    notes = tmp_path / ("notes" + {"--video": ".mp4", "--plot": ".png"}.get(words[-1], ".safetensors"))
     notes.write_text("keep me")
     ran = openmore(*given(words), notes)
     assert ran.code == 2 and "exists already" in ran.message and notes.read_text() == "keep me"
-    ran = openmore(*given(words), tmp_path / "pictures", "--overwrite")
-    assert ran.code == 2 and "no plain file" in ran.message and len(list((tmp_path / "pictures").iterdir())) == 4
+    (home := tmp_path / f"home{notes.suffix}").mkdir()
+    ran = openmore(*given(words), home, "--overwrite")
+    assert ran.code == 2 and "no plain file" in ran.message and home.is_dir()
 
 
 def test_synth_leaves_a_folder_alone_that_has_the_name_of_a_sequence(openmore: Callable, tmp_path: Path) -> None:

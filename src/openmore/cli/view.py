@@ -33,8 +33,8 @@ def view(
         bool, typer.Option("--share-port", help="Let other machines connect, not only this one.")
     ] = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
-    confidence: Annotated[float, typer.Option(help="Percent of the least sure points to hide.")] = 20.0,
-    points: Annotated[int, typer.Option(help="Points drawn of the static world.")] = 500_000,
+    confidence: Annotated[float, typer.Option(min=0, max=100, help="Percent of the least sure points to hide.")] = 20.0,
+    points: Annotated[int, typer.Option(min=1, help="Points drawn of the static world.")] = 500_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
 ) -> None:
     """Look at scenes: time line, static world and movers, cameras, thresholds, colours."""
@@ -45,6 +45,9 @@ def view(
     settings = Settings(confidence=confidence, budget=points)
     if truth is not None and plot is None:
         raise InputError("--truth is drawn by --plot: give --plot OUT.png too")
+    for path, suffixes in ((video, (".mp4", ".gif", ".webp")), (plot, (".png",))):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise InputError(f"{path} is no name for it: give one that ends in {' or '.join(suffixes)}")
     if html or video or plot:
         write_files(loaded, settings, html, video, plot, truth, overwrite)
     else:
