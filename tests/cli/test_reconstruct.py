@@ -204,6 +204,23 @@ def test_given_intrinsics_are_kept(openmore: Callable, folder: Path, tmp_path: P
     assert scene.info.extra["refinement"]["focal_free"] is False
 
 
+def test_geometry_measures_with_the_flow_that_is_asked_for(openmore: Callable, folder: Path, tmp_path: Path) -> None:
+    options = (*TINY, "--refine", "geometry", "--flow", "sea-raft-s:untrained")
+    assert openmore("reconstruct", folder, "-o", tmp_path / "s", *options).code == 0
+    dense = Reconstruction.load(tmp_path / "s").info.extra["refinement"]["dense"]
+    assert dense["flow"] == "sea-raft-s" and len(dense["depth_sources"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("flow", "code", "says"), (("raft", 2, "flow backend 'raft'"), ("sea-raft-s:no.safetensors", 3, "do not exist"))
+)
+def test_a_flow_that_cannot_be_had_is_refused_before_the_work(
+    openmore: Callable, folder: Path, tmp_path: Path, flow: str, code: int, says: str
+) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, "--refine", "geometry", "--flow", flow)
+    assert ran.code == code and says in ran.message and not (tmp_path / "s").exists()
+
+
 def test_a_stream_refined_by_geometry_says_so(openmore: Callable, folder: Path, tmp_path: Path) -> None:
     for name, more in (("window", ()), ("whole", ("--global-pass",))):
         options = ("--mode", "stream", "--refine", "geometry", *more)

@@ -43,7 +43,7 @@ def test_measured_frames_replace_the_network_and_keep_its_motion_beside() -> Non
 def test_the_report_names_the_sources_and_warns() -> None:
     given, report = predictions(walk(2)), RefinementReport(SHAPE)
     measured = DenseFrame(np.ones(SMALL), np.ones(SMALL), np.ones(SMALL), 0.5)
-    describe(report, given, [measured, DenseFrame(None, None, None, 0.0)])
+    describe(report, given, [measured, DenseFrame(None, None, None, 0.0)], "dis")
     assert report.dense is not None
     assert report.dense.depth_sources == ["triangulated", "network"]
     assert report.dense.motion_sources == ["residuals", "network"]
@@ -97,7 +97,7 @@ def test_a_clip_gets_depth_and_movers_and_says_so() -> None:
     mover = Card((-0.6, 0.5, 2.6), (0.9, 0.9), 9, velocity=(0.0, -0.12, 0.0))
     refined, report, _ = refine_predictions(predictions(disturbed(cameras)), film((*ROOM, mover), cameras))
     assert report.dense is not None and set(report.dense.depth_sources) == {"triangulated"}
-    assert report.dense.triangulated_share > 0.3
+    assert report.dense.triangulated_share > 0.3 and report.dense.flow == "dis-medium"
     assert refined[2].motion is not None and refined[2].network_motion is not None
     assert 0.005 < (refined[2].motion > 0.5).mean() < 0.2
     assert refined[2].depth.std() > 0.1 * refined[2].depth.mean()

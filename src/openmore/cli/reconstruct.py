@@ -36,6 +36,9 @@ def reconstruct(
     refine: Annotated[
         str, typer.Option(help="auto, none, attention (duplicate camera tokens) or geometry (solved from matches).")
     ] = "auto",
+    flow: Annotated[
+        str, typer.Option(help="Geometry's flow: dis, dis-fast, or learned: sea-raft-s, -m, -l, sea-raft-m:FILE.")
+    ] = "dis",
     global_pass: Annotated[
         bool, typer.Option("--global-pass", help="Stream mode with geometry: solve the whole clip at the end, too.")
     ] = False,
@@ -72,6 +75,7 @@ def reconstruct(
         "anchors": anchors,
         "budget_mb": budget_mb,
         "refine": refine,
+        "flow": flow,
         "intrinsics": intrinsics,
         "global_pass": global_pass,
     }

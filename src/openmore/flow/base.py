@@ -34,6 +34,11 @@ class FlowEstimator(Protocol):
         """What reports call it."""
         ...
 
+    @property
+    def smallest(self) -> int:
+        """Pixels along the shorter side below which it refuses a picture."""
+        ...
+
     def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> FlowResult:
         """Flow a -> b of two pictures [H, W, 3] uint8 RGB."""
         ...

@@ -17,11 +17,12 @@ from openmore.flow.base import FlowResult, check_pair
 from openmore.flow.consistency import forward_backward
 
 PRESETS = ("ultrafast", "fast", "medium")
-_SMALLEST = 12  # OpenCV refuses smaller pictures
 
 
 class DISFlow:
     """DIS flow on the CPU. Each thread has an OpenCV object of its own: they keep scratch memory."""
+
+    smallest = 12  # OpenCV refuses smaller pictures
 
     def __init__(self, preset: str = "medium"):
         if preset not in PRESETS:
@@ -39,7 +40,7 @@ class DISFlow:
 
     def both(self, image_a: np.ndarray, image_b: np.ndarray) -> tuple[FlowResult, FlowResult]:
         """Flow a -> b and b -> a. Raises InputError for pictures of two shapes or below 12x12."""
-        check_pair(image_a, image_b, _SMALLEST)
+        check_pair(image_a, image_b, self.smallest)
         grey_a, grey_b = _grey(image_a), _grey(image_b)
         ab, ba = self._calc(grey_a, grey_b), self._calc(grey_b, grey_a)
         return (

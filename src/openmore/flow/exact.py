@@ -19,6 +19,7 @@ class ExactFlow:
     """Flow read from truth: images [S, H, W, 3] uint8, forward and backward flow [S, 2, H, W] as in `Sample`."""
 
     name = "exact"
+    smallest = 1
 
     def __init__(self, images: np.ndarray, flow_forward: np.ndarray, flow_backward: np.ndarray):
         expected = (len(images), 2, *images.shape[1:3])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from openmore.errors import ConfigError
+from openmore.flow.registry import require_name
 from openmore.io.intrinsics import parse_intrinsics
 from openmore.io.selection import Position, Selection
 from openmore.streaming.policy import Budget, Policy, choose_policy
@@ -30,6 +31,7 @@ class Options:
     # attention: cameras from the duplicate camera tokens. geometry: solved from matches, with the network's depth as a
     # prior. auto: geometry for the embedded weights, whose own cameras are weak, over a whole clip; else none.
     refine: Literal["auto", "none", "attention", "geometry"] = "auto"
+    flow: str = "dis"  # of geometry's dense depth and motion, see openmore.flow.get_flow
     global_pass: bool = False  # stream with geometry: also solve the whole clip at the end, as full does
     # Known intrinsics: "fx,fy,cx,cy", a file, numbers or K [3, 3], in pixels of the source. Taken as true by geometry.
     intrinsics: Any = None
@@ -46,6 +48,7 @@ class Options:
             self.intrinsics = parse_intrinsics(self.intrinsics)
             if self.refine in ("none", "attention"):
                 raise ConfigError(f"intrinsics were given with refine {self.refine!r}: only geometry can use them")
+        require_name(self.flow)
         if self.global_pass and (self.mode, self.refine) != ("stream", "geometry"):
             raise ConfigError("global_pass ends a stream refined by geometry: give mode stream and refine geometry")
 

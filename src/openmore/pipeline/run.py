@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openmore.flow import FlowEstimator, get_flow
 from openmore.model.more import MoRe
 from openmore.pipeline.options import Options
 from openmore.pipeline.passes import run_full, run_stream
@@ -44,6 +45,7 @@ def reconstruct(
     skipped: list[dict[str, Any]] = []
     geometry = wants_geometry(chosen, model)
     whole = geometry and (chosen.mode == "full" or chosen.global_pass)
+    flow = flow_of(chosen, model) if whole else None  # missing weights are said before the work
     working: list[np.ndarray] = []
     pictures = sized_frames(source, model, chosen, skipped, working if whole else None)
     clock = Clock()
@@ -59,13 +61,19 @@ def reconstruct(
     if whole and len(predictions) > 1:
         with clock.stage("refine"):
             known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
-            predictions, found, tracks = refine_predictions(predictions, working, progress, known)
+            predictions, found, tracks = refine_predictions(predictions, working, progress, known, flow)
         warnings, report = [*warnings, *found.warnings], {**report, "refinement": found.as_dict()}
     if skipped:
         warnings.append(f"{len(skipped)} damaged frame(s) skipped")
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
     info.extra.update(report)
     return Reconstruction(predictions, info, tracks=tracks)
+
+
+def flow_of(options: Options, model: MoRe) -> FlowEstimator:
+    """The flow that geometry measures with, on the network's device. Raises CheckpointError."""
+    learned = options.flow.startswith("sea-raft")
+    return get_flow(options.flow, **({"device": model.device} if learned else {}))
 
 
 def wants_geometry(options: Options, model: MoRe) -> bool:

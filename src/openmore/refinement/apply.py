@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from openmore.flow import FlowEstimator, get_flow
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.dense import DenseFrame
 from openmore.refinement.densify import describe, measure, replaced
@@ -41,16 +42,18 @@ def refine_predictions(
     pictures: Sequence[np.ndarray],
     progress: ProgressCallback = silent,
     K: np.ndarray | None = None,
+    flow: FlowEstimator | None = None,
 ) -> tuple[list[FramePrediction], RefinementReport, SparseTracks | None]:
     """Predictions with refined cameras, measured depth and motion, the report, and the tracks they stand on.
 
-    `pictures` as `working_picture` makes them; `K` [3, 3], original pixels, is taken as true when given.
+    `pictures` as `working_picture` makes them; `K` [3, 3], original pixels, is taken as true when given; `flow` between
+    frames, DIS unless given, measures depth and motion.
     """
     camera = predictions[0].camera
     height, width = pictures[0].shape[:2]
     working_from_original = np.diag([width / camera.width, height / camera.height, 1.0])
     moving = [p.motion for p in predictions if p.motion is not None]
-    dense = _Dense(predictions, pictures, progress)
+    dense = _Dense(predictions, pictures, progress, flow)
     result = refine(
         pictures,
         np.stack([p.camera.world_from_cam for p in predictions]),
@@ -73,7 +76,7 @@ def refine_predictions(
         refined.append(
             replace(p, camera=replace(p.camera, world_from_cam=pose, K=solved_K[i]), depth=depth, points=None)
         )
-    describe(result.report, predictions, frames)
+    describe(result.report, predictions, frames, dense.flow.name)
     refined = replaced(refined, frames)
     tracks = sparse_tracks(result.structure, pictures, first_from_world, (camera.height, camera.width))
     return refined, result.report, tracks
@@ -83,9 +86,11 @@ class _Dense:
     """Measures depth and motion under the first cameras, and again only if the second ones were taken."""
 
     def __init__(
-        self, predictions: Sequence[FramePrediction], pictures: Sequence[np.ndarray], progress: ProgressCallback
-    ):
+        self, predictions: Sequence[FramePrediction], pictures: Sequence[np.ndarray], progress: ProgressCallback,
+        flow: FlowEstimator | None,
+    ):  # fmt: skip
         self.predictions, self.pictures, self.progress = predictions, pictures, progress
+        self.flow = flow or get_flow("dis")
         self.frames: list[DenseFrame] = []
 
     def look(self, result: RefinementResult) -> list[np.ndarray] | None:
@@ -94,7 +99,9 @@ class _Dense:
         def depth(s: int) -> np.ndarray:
             return np.maximum(result.depth_scale[s] * self.predictions[s].depth + result.depth_shift[s], 1e-6)
 
-        self.frames = measure(self.pictures, result.K, result.world_from_cam, result.report, depth, self.progress)
+        self.frames = measure(
+            self.pictures, result.K, result.world_from_cam, result.report, depth, self.flow, self.progress
+        )
         motion = [np.zeros((1, 1), np.float32) if f.motion is None else f.motion for f in self.frames]
         return motion if any(f.motion is not None for f in self.frames) else None
 

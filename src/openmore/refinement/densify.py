@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmore.flow import get_flow
+from openmore.flow import FlowEstimator
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.dense import FLOW_SIDE, DenseFrame, DenseWalk
 from openmore.refinement.report import DenseReport, RefinementReport
@@ -30,16 +30,17 @@ def measure(
     world_from_cam: np.ndarray,
     report: RefinementReport,
     depth: Callable[[int], np.ndarray],
+    flow: FlowEstimator,
     progress: ProgressCallback = silent,
 ) -> list[DenseFrame]:
     """Dense depth and motion of all frames; K [S, 3, 3] in pixels of the pictures, `depth(s)` in the cameras' units."""
     height, width = pictures[0].shape[:2]
     side = working_size(pictures[0], FLOW_SIDE).shape[:2]
-    if min(side) < SMALLEST:
+    if min(side) < max(SMALLEST, flow.smallest):
         return [DenseFrame(None, None, None, 0.0)] * len(pictures)
     scaled = np.diag([side[1] / width, side[0] / height, 1.0]) @ K
     walk = DenseWalk(
-        lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, get_flow("dis")
+        lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, flow
     )
     frames = []
     for frame in walk:
@@ -74,12 +75,15 @@ def replaced(predictions: Sequence[FramePrediction], frames: Sequence[DenseFrame
     return out
 
 
-def describe(report: RefinementReport, predictions: Sequence[FramePrediction], frames: Sequence[DenseFrame]) -> None:
+def describe(
+    report: RefinementReport, predictions: Sequence[FramePrediction], frames: Sequence[DenseFrame], flow: str
+) -> None:
     """Say in the report where depth and motion come from, and warn of frames where they could not be measured."""
     depth = [frame.depth is not None for frame in frames]
     motion = [frame.motion is not None for frame in frames]
     found = [float(frame.triangulated) for frame in frames if frame.depth is not None]
     report.dense = DenseReport(
+        flow=flow,
         depth_sources=["triangulated" if known else "network" for known in depth],
         motion_sources=["residuals" if known else "network" for known in motion],
         triangulated_share=float(np.mean(found)) if found else 0.0,

@@ -18,11 +18,11 @@ from openmore.flow.consistency import forward_backward
 from openmore.flow.sea_raft.network import CONFIGS, confidence_of
 from openmore.flow.sea_raft.weights import build
 
-_SMALLEST = 64  # the coarsest correlation level must keep a pixel
-
 
 class SEARaftFlow:
     """Flow by SEA-RAFT `size` (s, m or l); see `weights.build` for `weights`. Raises CheckpointError."""
+
+    smallest = 64  # the coarsest correlation level must keep a pixel
 
     def __init__(self, size: str = "m", weights: str | Path | None = None, device: str | torch.device = "cpu"):
         if size not in CONFIGS:
@@ -36,7 +36,7 @@ class SEARaftFlow:
 
     def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> FlowResult:
         """Flow a -> b with the network's own confidence. Raises InputError below 64x64."""
-        check_pair(image_a, image_b, _SMALLEST)
+        check_pair(image_a, image_b, self.smallest)
         with torch.inference_mode():
             flow, info = self.network(self._tensor(image_a), self._tensor(image_b))
             return FlowResult(flow[0].cpu().numpy(), confidence_of(info)[0].cpu().numpy())
