@@ -125,6 +125,19 @@ def test_a_trajectory_nobody_reads_ends_the_stream_and_keeps_the_scene(tmp_path:
     assert 0 < len(Reconstruction.load(tmp_path / "s")) <= 12
 
 
+def test_what_the_system_refuses_is_one_line(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(_self: Path, *_: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    ran = openmore("reconstruct", "x" * 300, "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and ran.message.endswith("File name too long: give a shorter one")
+    monkeypatch.setattr(Path, "iterdir", locked)  # root may look everywhere, so a locked folder is played
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and f"{folder}: Permission denied: give a place" in ran.message
+
+
 def test_a_full_disk_behind_the_output_is_one_line() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
@@ -132,4 +145,7 @@ def test_a_full_disk_behind_the_output_is_one_line() -> None:
         ran = subprocess.run(
             [sys.executable, "-m", "openmore.cli.main", "--version"], stdout=full, stderr=subprocess.PIPE, text=True
         )
-    assert ran.returncode == 2 and ran.stderr == "openmore: cannot write the output: No space left on device\n"
+    assert (
+        ran.returncode == 2
+        and ran.stderr == "openmore: the output: No space left on device: make room, or give another place\n"
+    )

@@ -34,6 +34,15 @@ VERBS = (
     "doctor",
 )
 
+USERS_TO_MEND = {  # what the system refuses, wherever it does, and what to do
+    errno.EACCES: "give a place you have the rights to, or mend its rights",
+    errno.EPERM: "give a place you have the rights to, or mend its rights",
+    errno.EROFS: "give another place",
+    errno.ENAMETOOLONG: "give a shorter one",
+    errno.ENOSPC: "make room, or give another place",
+    errno.EDQUOT: "make room, or give another place",
+}
+
 app = typer.Typer(
     name="openmore",
     cls=Verbs,
@@ -82,9 +91,12 @@ def main(argv: list[str] | None = None) -> None:
         print(f"openmore: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in USERS_TO_MEND:
             raise
-        print(f"openmore: cannot write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        if "--debug" in args:
+            traceback.print_exc()
+        advice = USERS_TO_MEND[error.errno]
+        print(f"openmore: {error.filename or 'the output'}: {error.strerror}: {advice}", file=sys.stderr)
         sys.exit(InputError.exit_code)
 
 
