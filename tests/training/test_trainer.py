@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,23 @@ def test_a_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
         run(tmp_path, "optim.steps=1")
 
 
+@pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
+def test_files_that_no_run_wrote_are_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"mine": 1}')
+    for resume in (False, True):
+        with pytest.raises(InputError, match=f"holds {name}, which no training run wrote"):
+            run(tmp_path, "optim.steps=1", resume=resume)
+    assert (tmp_path / name).read_text() == '{"mine": 1}' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=1")
+    shutil.rmtree(tmp_path / "checkpoints")  # as after kill -9
+    (tmp_path / "checkpoints" / ".step_00000007.partial").mkdir(parents=True)
+    losses, _ = run(tmp_path, "optim.steps=1", resume=True)
+    assert len(losses) == 1 and [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
+
+
 def test_resuming_a_finished_run_changes_nothing_but_may_be_prolonged(tmp_path: Path) -> None:
     run(tmp_path, "optim.steps=2")
     losses, report = run(tmp_path, "optim.steps=2", resume=True)
@@ -143,6 +161,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     run(tmp_path, "optim.steps=1")
     for shard in tmp_path.rglob("*.distcp"):
         shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*step_00000001.* remove it to go on from"):
+        run(tmp_path, resume=True)
+    (tmp_path / "checkpoints" / "step_00000001" / ".metadata").unlink()
     with pytest.raises(CheckpointError, match=r"cannot resume from .*step_00000001"):
         run(tmp_path, resume=True)
 

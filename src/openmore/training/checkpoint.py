@@ -83,7 +83,8 @@ def save(root: Path, step: int, state: TrainState, ranks: Ranks, meta: dict[str,
 def _prepare(root: Path, partial: Path, ranks: Ranks) -> None:
     if ranks.main:
         root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in root.glob(".step_*.partial"):  # what a killed run had begun
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir()
     meet()
 
@@ -134,12 +135,14 @@ def load(path: Path, state: TrainState, ranks: Ranks) -> dict[str, Any]:
     Raises CheckpointError when the checkpoint is damaged or belongs to another network.
     """
     meta = read_meta(path)
-    collected = _wanted(_collect(state, ranks), path)
     try:
+        collected = _wanted(_collect(state, ranks), path)
         with _alone_without_warning() as alone:
             dcp.load(collected, checkpoint_id=str(path), no_dist=alone)
     except (Exception, CheckpointException) as error:
-        raise CheckpointError(f"cannot resume from {path}: {_cause(error)}") from error
+        raise CheckpointError(
+            f"cannot resume from {path}: {_cause(error)}; remove it to go on from the checkpoint before it"
+        ) from error
     settings = [{key: group[key] for key in GROUP_SETTINGS} for group in state.optimizer.param_groups]
     set_state_dict(
         state.model,

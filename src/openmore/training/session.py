@@ -10,6 +10,7 @@ The run's folder:
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -33,6 +34,7 @@ from openmore.training.sources import Source
 from openmore.training.trainer import Trainer
 from openmore.training.window import Report
 
+RUN = {"name", "model", "passes", "objective", "optim"}  # in the config.json of every run
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # SLURM warns with the first two, a person with the last
 
 
@@ -120,6 +122,7 @@ def _silent(step: int, values: dict[str, float]) -> None:
 def _open_folder(out: Path, resume: bool, config: TrainConfig, ranks: Ranks) -> None:
     if checkpoint.complete(out / "checkpoints") and not resume:
         raise InputError(f"{out} holds a training run already: add --resume to go on, or choose another folder")
+    _require_run(out)
     if ranks.main:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -127,6 +130,19 @@ def _open_folder(out: Path, resume: bool, config: TrainConfig, ranks: Ranks) -> 
             raise InputError(f"cannot write {out}: {error.strerror or error}") from error
         write_json(out / "config.json", settings.to_dict(config))
     meet()
+
+
+def _require_run(out: Path) -> None:
+    """Raise InputError when a run would write over files of `out` that no run wrote."""
+    try:
+        stored = json.loads((out / "config.json").read_text())
+    except (OSError, ValueError):
+        stored = None
+    if checkpoint.complete(out / "checkpoints") or (isinstance(stored, dict) and stored.keys() >= RUN):
+        return
+    for name in ("config.json", "weights.safetensors"):
+        if (out / name).exists():
+            raise InputError(f"{out} holds {name}, which no training run wrote: choose another folder")
 
 
 def export(trainer: Trainer) -> Path:
