@@ -86,6 +86,12 @@ def test_what_is_no_source_is_one_line(source: object, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_may_have_brackets_and_any_letters_in_its_name(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clip [1] *? é 日本", 3)
+    for source in (folder, folder / "*.png", tmp_path / "clip*" / "*9.png", folder / "frame[89].png"):
+        assert len(list(frames(str(source)))) == {"*9.png": 1, "frame[89].png": 2}.get(source.name, 3)
+
+
 def test_natural_order_never_compares_text_with_numbers() -> None:
     names = ["b", "10", "9", "a2", "a10", "a", "2b", "a02"]
     assert sorted(names, key=natural_key) == ["a", "a02", "a2", "a10", "b", "2b", "9", "10"]

@@ -127,7 +127,10 @@ def _open_path(path: Path, text: str) -> Reader:
 
 
 def _open_glob(pattern: str) -> Reader:
-    found = [Path(name) for name in glob.glob(str(Path(pattern).expanduser()), recursive=True)]
+    folder, name = os.path.split(Path(pattern).expanduser())
+    if os.path.isdir(folder):  # brackets in its name are no pattern
+        folder = glob.escape(folder)
+    found = [Path(path) for path in glob.glob(os.path.join(folder, name), recursive=True)]
     images = sorted((p for p in found if p.suffix.lower() in IMAGE_SUFFIXES), key=lambda path: natural_key(str(path)))
     if not images:
         raise InputError(f"{pattern} matches no picture ({len(found)} other files): check the pattern, and quote it")
