@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from openmore.errors import ConfigError
+from openmore.model import packing
 from openmore.model.attend import SCORES, attend, by_products
 from openmore.model.more import MoRe
 from openmore.model.packing import PackedLinear, gains, pack
@@ -21,7 +23,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("B", "heads", "queries", "keys"),
-    [(1, 2, 5, 5), (2, 3, 300, 40), (1, 4, 129, 2 * SCORES // 129), (3, 2, 1, 7)],
+    [(1, 2, 5, 5), (2, 3, 300, 40), (1, 5, 300, 1000), (1, 4, 129, 2 * SCORES // 129), (3, 2, 1, 7)],
 )
 def test_attention_by_products_is_the_fused_one(B: int, heads: int, queries: int, keys: int) -> None:
     q, k, v = (normal(B, heads, n, 16, seed=i) for i, n in enumerate((queries, keys, keys)))
@@ -77,3 +79,17 @@ def test_a_packed_network_computes_the_same_and_refuses_to_be_saved(tmp_path: Pa
     with pytest.raises(ConfigError, match="load the weights again"):
         save(packed, tmp_path / "weights.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@PACKS
+def test_packing_frees_each_layer_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(96, 96)) for _ in range(4))).requires_grad_(False)
+    old, alive = [weakref.ref(layer[0].weight) for layer in model], []
+
+    def count(weight: torch.Tensor) -> bool:
+        alive.append(sum(ref() is not None for ref in old))
+        return True
+
+    monkeypatch.setattr(packing, "gains", count)
+    pack(model)
+    assert alive == [4, 3, 2, 1]

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ROWS = 128  # queries in work at once: their scores stay in a core's cache; fewer make thin products
-SCORES = 80_000  # in work at once, where heads are so small that several go together
+SCORES = 600_000  # in work at once: more leave the caches, fewer make more calls
+ROWS = 128  # queries in work at once at least, however many keys there are: fewer make thin products
+KEYS = 2000  # of heads that several go together of: a batched product wants them side by side, and copying costs
 FEWEST = 4096  # scores of a head below which the calls cost more than they save
 
 
@@ -32,16 +33,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same by two products, a few heads and query rows at a time. No gradient."""
     B, H, T, head_dim = q.shape
-    rows = math.ceil(T / math.ceil(T / ROWS))  # even shares
-    heads = min(max(SCORES // (rows * k.shape[-2]), 1), H)
+    keys = k.shape[-2]
+    rows = math.ceil(T / math.ceil(T / max(SCORES // keys, ROWS)))  # even shares
+    heads = min(max(SCORES // (rows * keys), 1), H) if keys <= KEYS else 1
+    if heads > 1:
+        k, v = k.contiguous(), v.contiguous()
     q, out = q / math.sqrt(head_dim), torch.empty_like(q, memory_format=torch.contiguous_format)
     for b in range(B):
         for h in range(0, H, heads):
-            some = h if heads == 1 else slice(h, h + heads)  # a batched product first copies what lies apart
-            keys, values, queries, result = k[b, some].mT, v[b, some], q[b, some], out[b, some]
+            some = h if heads == 1 else slice(h, h + heads)
+            turned, values, queries, result = k[b, some].mT, v[b, some], q[b, some], out[b, some]
             for t in range(0, T, rows):
                 part = slice(t, t + rows)
-                result[..., part, :] = (queries[..., part, :] @ keys).softmax(-1) @ values
+                result[..., part, :] = (queries[..., part, :] @ turned).softmax(-1) @ values
     return out
 
 

@@ -24,7 +24,8 @@ class PackedLinear(nn.Module):
         super().__init__()
         # Plain attributes: neither parameters nor buffers, for nothing but `forward` can read them.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
-        self.bias = None if layer.bias is None else layer.bias.detach()
+        # Copied, or it would lie between the old weights: only whole stretches of freed memory serve the next layer.
+        self.bias = None if layer.bias is None else layer.bias.detach().clone()
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] in the weight's dtype -> [..., out]."""
@@ -36,10 +37,11 @@ class PackedLinear(nn.Module):
 
 def pack(model: nn.Module) -> None:
     """Replace the linear layers inside a network by packed ones, one by one, where this processor gains from it."""
-    for module in list(model.modules()):
-        for name, layer in list(module.named_children()):
-            if type(layer) is nn.Linear and layer.weight.numel() >= SMALLEST and gains(layer.weight):
-                setattr(module, name, PackedLinear(layer))
+    for name, layer in model.named_children():  # no list of modules: it would keep every old weight to the end
+        if type(layer) is not nn.Linear:
+            pack(layer)
+        elif layer.weight.numel() >= SMALLEST and gains(layer.weight):
+            setattr(model, name, PackedLinear(layer))
 
 
 def gains(weight: Tensor) -> bool:
