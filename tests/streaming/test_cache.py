@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,8 +13,10 @@ from torch import Tensor
 
 from openmore.model.config import preset
 from openmore.model.more import MoRe
+from openmore.streaming import cache
 from openmore.streaming.cache import TokenStore, frame_bytes
 from openmore.streaming.policy import KeyframeEvery, Policy, Specials, Window
+from openmore.streaming.storage import unwritten
 from tests.streaming.conftest import clip, open_stream, push
 
 HEADS, WIDTH = 2, 4
@@ -60,21 +65,37 @@ def test_running_out_of_memory_while_growing_is_mended(monkeypatch: pytest.Monke
     ours = store(capacity=2)
     ours.begin([0], 2)
     ours.write(1, ours.new[0][0], tokens(0, 2), tokens(0, 2))
-    real, calls = Tensor.new_empty, []
+    calls = []
 
-    def scarce(self: Tensor, *shape: int) -> Tensor:
+    def scarce(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         calls.append(shape)
         if len(calls) == 2:
             raise torch.OutOfMemoryError("none left")
-        return real(self, *shape)
+        return unwritten(shape, dtype, device)
 
-    monkeypatch.setattr(Tensor, "new_empty", scarce)
+    monkeypatch.setattr(cache, "unwritten", scarce)
     with pytest.raises(torch.OutOfMemoryError):
         ours.begin([1], 3)
     ours.keep({0: 2})
     ours.begin([1], 3)
     assert ours.used == 5 and sorted(s for x in ours.slots.values() for s in x) == list(range(5))
     torch.testing.assert_close(ours.gather(1, [0])[0], tokens(0, 2))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_a_store_comes_when_written_and_goes_back_when_freed() -> None:
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    before = resident()
+    made = [unwritten((2, 1_000_000), torch.bfloat16, torch.device("cpu")) for _ in range(16)]  # 4 MB each
+    assert resident() < before + 8
+    for x in made:
+        assert x.fill_(1.5).sum(dtype=torch.float64) == 3e6
+    full = resident()
+    assert full > before + 56
+    del made, x
+    assert resident() < full - 56
 
 
 def test_an_unbounded_store_holds_little_more_than_it_needs() -> None:

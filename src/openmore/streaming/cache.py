@@ -24,6 +24,7 @@ from openmore.model.attend import attend
 from openmore.model.config import ModelConfig
 from openmore.model.estimate import available_bytes
 from openmore.streaming.policy import Kept
+from openmore.streaming.storage import unwritten
 
 
 class TokenStore:
@@ -40,9 +41,10 @@ class TokenStore:
         device: torch.device,
     ):
         self.capacity, self.device = capacity, device
-        # Not zeroed: a slot is read only after it was written, and untouched pages of host memory cost nothing.
-        self.k = [torch.empty(batch, heads, capacity, head_dim, dtype=dtype, device=device) for _ in range(layers)]
-        self.v = [torch.empty_like(k) for k in self.k]
+        # A slot is read only after it was written.
+        self.k, self.v = (
+            [unwritten((batch, heads, capacity, head_dim), dtype, device) for _ in range(layers)] for _ in "kv"
+        )
         self.used = 0  # slots 0..used hold tokens or are listed in `free`
         self.free: list[int] = []
         self.slots: dict[int, list[int]] = {}  # frame -> its slots, in token order
@@ -148,7 +150,7 @@ class TokenStore:
         for tensors in (self.k, self.v):
             for i, old in enumerate(tensors):
                 if old.shape[2] < capacity:  # some have grown already if an earlier attempt ran out of memory
-                    tensors[i] = old.new_empty(*old.shape[:2], capacity, old.shape[3])
+                    tensors[i] = unwritten((*old.shape[:2], capacity, old.shape[3]), old.dtype, self.device)
                     tensors[i][:, :, : old.shape[2]] = old
         self.capacity = capacity
 
