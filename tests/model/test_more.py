@@ -10,7 +10,7 @@ import torch
 
 from openmore.errors import CheckpointError, ConfigError
 from openmore.model.config import PRESETS, ModelConfig, preset
-from openmore.model.more import MoRe
+from openmore.model.more import HALF_HEADS, MoRe
 
 SHAPE = (28, 42)
 
@@ -113,6 +113,22 @@ def test_bf16_backbone_stays_close_and_heads_stay_float32(plain_tiny: MoRe) -> N
     assert b.depth.dtype == torch.float32 and half.depth_head.norm.weight.dtype == torch.float32
     assert (a.depth - b.depth).abs().max() / a.depth.abs().max() < 3e-2
     assert (a.pose_codes[-1] - b.pose_codes[-1]).abs().max() / a.pose_codes[-1].abs().max() < 3e-2
+
+
+@torch.no_grad()
+def test_half_precision_reaches_wide_dense_heads_but_for_their_last_convolutions(tiny: MoRe) -> None:
+    torch.manual_seed(0)
+    config = replace(tiny.config, dpt_features=HALF_HEADS)
+    whole, half = (MoRe(config).eval() for _ in range(2))
+    half.load_state_dict(whole.state_dict())
+    half.half_precision()
+    head = half.depth_head
+    assert head.projects[0].weight.dtype == head.scratch.output_conv1.weight.dtype == torch.bfloat16
+    assert head.scratch.output_conv2[0].weight.dtype == head.norm.weight.dtype == torch.float32
+    assert tiny.depth_head.projects[0].weight.dtype == torch.float32
+    a, b = whole(clip()), half(clip())
+    assert b.depth.dtype == torch.float32
+    assert (a.depth - b.depth).abs().max() / a.depth.abs().max() < 3e-2
 
 
 @torch.no_grad()

@@ -95,11 +95,14 @@ def _frames_of(x: Tensor, ranges: Sequence[range], tokens: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
 
 
+def suited(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """x in the dtype of a layer's weights; under autocast as it is, for there the caller's choice rules."""
+    return x if torch.is_autocast_enabled(x.device.type) else x.to(layer.weight.dtype)
+
+
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """Apply a linear layer in its weights' dtype; under autocast the caller's choice rules instead."""
-    if torch.is_autocast_enabled(x.device.type):
-        return layer(x)
-    return layer(x.to(layer.weight.dtype))
+    """Apply a linear layer in its weights' dtype."""
+    return layer(suited(x, layer))
 
 
 class LayerNorm(nn.LayerNorm):

@@ -7,7 +7,8 @@ Choices
   (`DenseGrid`), not recomputed per frame.
 - The 1x1 convolution of a fusion block comes before its resize, where a quarter of the pixels pass through it. Both
   are linear and the resize's weights add up to one, so the result is that of the other order.
-- Everything here is float32 whatever the backbone's dtype.
+- Convolutions run in their weights' dtype. `MoRe.half_precision` leaves the last two float32: what they see has the
+  picture's size, where rounding would show as grain.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openmore.model.attention import LayerNorm
+from openmore.model.attention import LayerNorm, suited
 from openmore.model.config import ModelConfig
+from openmore.model.stem import convolve
 
 FRAMES_AT_ONCE = 8
+CHANNELS_AT_ONCE = 32  # at the picture's size: all of them would be the largest tensor of a stream's step
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,20 @@ def position_waves(
     return wave(u).T[:, None], wave(v).T[:, :, None]
 
 
+def add_position(x: Tensor, waves: tuple[Tensor, Tensor], first: int) -> None:
+    """Add `position_waves` in place to channels `first`... of a map: [N, some channels, height, width]."""
+    columns, rows = waves
+    end, half = first + x.shape[1], len(columns)
+    cut = min(max(half - first, 0), x.shape[1])
+    x[:, :cut].add_(columns[first : first + cut])
+    x[:, cut:].add_(rows[first + cut - half : end - half])
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, corner pixels onto corner pixels."""
+    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
+
+
 class ResidualConvUnit(nn.Module):
     """conv(relu(conv(relu(x)))) + relu(x)."""
 
@@ -93,7 +110,7 @@ class ResidualConvUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Fuse the coarser stage with a finer one, resize, mix channels."""
+    """Fuse the coarser stage with a finer one, mix channels; the resize that follows is the pyramid's."""
 
     def __init__(self, features: int, two_inputs: bool):
         super().__init__()
@@ -102,10 +119,10 @@ class FusionBlock(nn.Module):
         self.resConfUnit2 = ResidualConvUnit(features)
         self.out_conv = nn.Conv2d(features, features, 1)
 
-    def forward(self, coarse: Tensor, fine: Tensor | None, size: tuple[int, int]) -> Tensor:
-        x = coarse if fine is None else coarse + self.resConfUnit1(fine)
-        x = self.resConfUnit2(x)
-        return F.interpolate(self.out_conv(x), size=size, mode="bilinear", align_corners=True)
+    def forward(self, x: Tensor, fine: Tensor | None = None) -> Tensor:
+        if fine is not None:
+            x = x + self.resConfUnit1(fine)
+        return self.out_conv(self.resConfUnit2(x))
 
 
 class Scratch(nn.Module):
@@ -127,14 +144,32 @@ class Scratch(nn.Module):
         return getattr(self, f"layer{stage + 1}_rn")(x)
 
     def fuse(self, narrow: list[Tensor]) -> Tensor:
-        """Four narrowed stages, finest first -> [N, features, 2 * h_1, 2 * w_1]."""
-        x = None
-        for i in (4, 3, 2, 1):
-            finer = narrow[i - 2].shape[-2:] if i > 1 else [2 * n for n in narrow[0].shape[-2:]]
-            fusion = getattr(self, f"refinenet{i}")
-            x = fusion(narrow[3], None, finer) if x is None else fusion(x, narrow[i - 1], finer)
-        assert x is not None
-        return x
+        """Four narrowed stages, finest first -> [N, features, 2 * h_1, 2 * w_1]. Empties the list: none is kept."""
+        *finer, coarsest = (getattr(self, f"refinenet{i}") for i in (1, 2, 3, 4))
+        x = coarsest(narrow.pop())
+        for fusion in reversed(finer):
+            x = fusion(resize(x, narrow[-1].shape[-2:]), narrow.pop())
+        return resize(x, [2 * n for n in x.shape[-2:]])
+
+    def finish(self, x: Tensor, grid: DenseGrid) -> Tensor:
+        """Fused maps [N, features, h, w] -> [N, out, H, W]."""
+        conv, *rest = self.output_conv2
+        assert isinstance(conv, nn.Conv2d)
+
+        def share(first: int) -> Tensor:
+            """What a slice of the channels adds to the convolution."""
+            some = slice(first, first + CHANNELS_AT_ONCE)
+            full = resize(suited(x[:, some], conv), grid.shape)
+            add_position(full, grid.output, first)
+            return F.conv2d(full, conv.weight[:, some], None if first else conv.bias, padding=1)
+
+        x = self.output_conv1(x)
+        total = share(0)
+        for first in range(CHANNELS_AT_ONCE, x.shape[1], CHANNELS_AT_ONCE):
+            total.add_(share(first))
+        for layer in rest:
+            total = layer(total)
+        return total
 
 
 class DenseHead(nn.Module):
@@ -158,6 +193,12 @@ class DenseHead(nn.Module):
         if config.stem_channels:  # strides 4 and 8, where the two finest stages are
             self.details = nn.ModuleList(nn.Conv2d(n, m, 1) for n, m in zip(config.stem_channels[1:], c))
 
+    def half_precision(self, dtype: torch.dtype) -> None:
+        """Convert the convolutions in place, but for those at full size."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and "output_conv2" not in name:
+                module.to(dtype)
+
     def forward(self, tokens: Mapping[int, Tensor], grid: DenseGrid, details: Sequence[Tensor] = ()) -> Tensor:
         """`tokens`: layer -> [B, S, P, 2C]; `details`: maps [B * S, channels, h, w] of a convolutional stem."""
         B, S = tokens[self.layers[0]].shape[:2]
@@ -179,20 +220,15 @@ class DenseHead(nn.Module):
             x = x.transpose(1, 2).unflatten(2, grid.patches).add_(grid.stages[i])
             x = self.resize_layers[i](x)
             if i < len(details):
-                x = x + self.details[i](details[i])
+                x = x + convolve(self.details[i], details[i])  # type: ignore[arg-type]
             stages.append(self.scratch.narrow(i, x))  # at once: the wide map is not kept
-        x = self.scratch.output_conv1(self.scratch.fuse(stages))
-        x = F.interpolate(x, size=grid.shape, mode="bilinear", align_corners=True)
-        columns, rows = grid.output
-        x[:, : len(columns)].add_(columns)
-        x[:, len(columns) :].add_(rows)
-        return self.scratch.output_conv2(x)
+        return self.scratch.finish(self.scratch.fuse(stages), grid)
 
 
 def pointwise(conv: nn.Module, tokens: Tensor) -> Tensor:
     """A 1x1 convolution on tokens [..., C] as they lie in memory, channels last; so stays all that follows."""
     assert isinstance(conv, nn.Conv2d)
-    return F.linear(tokens, conv.weight.flatten(1), conv.bias)
+    return F.linear(suited(tokens, conv), conv.weight.flatten(1), conv.bias)
 
 
 def positive_with_confidence(raw: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ Read `config`, `rope`, `attention`, `vit`, `aggregator`, `camera_head`, `dense_h
 Choices
 - Only the heads that are asked for run, and only the layers they read are kept.
 - Who attends to whom is an `AttentionPattern`; `mode` picks one for a pass over a whole clip.
-- `half_precision` converts the backbone's matrices only: norms, tokens, residual stream and heads stay float32.
+- `half_precision` converts the backbone's matrices and wide dense heads; norms, tokens, residual stream and the camera
+  head stay float32.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from openmore.model.packing import pack
 from openmore.model.stem import ConvStem
 
 Mode = Literal["full", "causal"]
+HALF_HEADS = 64  # features of a dense head from which half precision makes it faster
 
 
 @dataclass
@@ -108,10 +110,14 @@ class MoRe(nn.Module):
         return Prepared(self.aggregator.grid(shape), dense_grid(self.config, shape, self.device))
 
     def half_precision(self, dtype: torch.dtype = torch.bfloat16) -> MoRe:
-        """Convert the backbone's matrices in place (norms, tokens and heads stay float32)."""
+        """Convert the backbone's matrices and the dense heads in place (norms, tokens, camera head stay float32)."""
         for module in self.aggregator.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 module.to(dtype)
+        if self.config.dpt_features >= HALF_HEADS:
+            for module in self.modules():
+                if isinstance(module, DenseHead):
+                    module.half_precision(dtype)
         return self
 
     def pack(self) -> MoRe:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmore.model.attention import suited
+
 NORM_GROUPS = 8
 
 
@@ -29,8 +31,8 @@ class ChannelNorm(nn.GroupNorm):
 
 
 def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a convolution in its weights' dtype; under autocast the caller's choice rules instead."""
-    return layer(x) if torch.is_autocast_enabled(x.device.type) else layer(x.to(layer.weight.dtype))
+    """Apply a convolution in its weights' dtype."""
+    return layer(suited(x, layer))
 
 
 class ResidualBlock(nn.Module):
