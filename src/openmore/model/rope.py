@@ -19,7 +19,7 @@ class Rope(NamedTuple):
     """Rotation tables of one frame's P tokens."""
 
     cos: Tensor  # [P, head_dim] float32
-    sin: Tensor  # [P, head_dim] float32
+    sin: Tensor  # [P, head_dim] float32, negated in the first quarter and in the third: the sign that `rotate` needs
 
 
 def rope_tables(
@@ -35,14 +35,14 @@ def rope_tables(
     half = head_dim // 2
     exponents = torch.arange(0, half, 2, device=device, dtype=torch.float32) / half
     angles = position[..., None] / base**exponents  # [P, 2, half / 2]
-    angles = torch.cat((angles, angles), -1).flatten(1)  # each half's angles twice: channel j pairs with j + half / 2
-    return Rope(angles.cos(), angles.sin())
+    # Each half's angles twice: channel j pairs with j + half / 2.
+    cos, sin = angles.cos(), angles.sin()
+    return Rope(torch.cat((cos, cos), -1).flatten(1), torch.cat((-sin, sin), -1).flatten(1))
 
 
 def rotate(x: Tensor, rope: Rope) -> Tensor:
     """Rotate queries or keys [..., S * P, head_dim]; the same tables serve each of the S frames."""
     tokens = rope.cos.shape[0]
     x = x.unflatten(-2, (-1, tokens))
-    a, b = x.unflatten(-1, (2, 2, -1)).unbind(-2)
-    turned = torch.stack((-b, a), -2).flatten(-3)
-    return (x * rope.cos + turned * rope.sin).flatten(-3, -2)
+    partners = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    return torch.addcmul(x * rope.cos, partners, rope.sin).flatten(-3, -2)
