@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from openmore.cli.main import main
 from openmore.types import Reconstruction
 from tests.io.clips import make_video
 from tests.scale.test_job import members, wait_for
@@ -136,6 +137,23 @@ def test_what_the_system_refuses_is_one_line(
     monkeypatch.setattr(Path, "iterdir", locked)  # root may look everywhere, so a locked folder is played
     ran = openmore("reconstruct", folder, "-o", tmp_path / "out", *TINY)
     assert ran.code == 2 and f"{folder}: Permission denied: give a place" in ran.message
+
+
+@pytest.mark.parametrize(
+    "text", ["Unable to allocate 3 TiB", "CUDA out of memory. Tried", "[enforce] can't allocate memory"]
+)
+def test_too_little_memory_is_no_bug(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError(text) if "TiB" in text else RuntimeError(text)
+
+    monkeypatch.setattr("openmore.pipeline.passes.to_images", greedy)
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and "not enough memory" in ran.message and text in ran.message
+    monkeypatch.setattr("openmore.pipeline.passes.to_images", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["reconstruct", str(folder), "-o", str(tmp_path / "out"), *TINY])
 
 
 def test_a_full_disk_behind_the_output_is_one_line() -> None:

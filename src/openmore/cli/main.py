@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from importlib import import_module
@@ -90,14 +91,25 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"openmore: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in USERS_TO_MEND:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (line := refused_by_the_system(error)) is None:
             raise
         if "--debug" in args:
             traceback.print_exc()
-        advice = USERS_TO_MEND[error.errno]
-        print(f"openmore: {error.filename or 'the output'}: {error.strerror}: {advice}", file=sys.stderr)
+        print(f"openmore: {line}", file=sys.stderr)
         sys.exit(InputError.exit_code)
+
+
+def refused_by_the_system(error: Exception) -> str | None:
+    """One line for an error that is no bug but rights, space or memory that are not there; else None."""
+    if isinstance(error, OSError):
+        advice = USERS_TO_MEND.get(error.errno or 0)
+        return advice and f"{error.filename or 'the output'}: {error.strerror}: {advice}"
+    # torch says so in a RuntimeError, of CPU and GPU
+    if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error)):
+        what = next(iter(str(error).splitlines()), "")
+        return f"there is not enough memory ({what}): give fewer frames or smaller pictures"
+    return None
 
 
 if __name__ == "__main__":
