@@ -37,6 +37,12 @@ def test_nothing_moves_in_a_static_clip() -> None:
     assert not any((mask == 1).any() for mask in extract_masks(clip, FAST).masks)
 
 
+def test_offsets_that_leave_the_clip_are_refused(fixed_camera: tuple[MaskClip, np.ndarray]) -> None:
+    with pytest.raises(InputError, match=r"offsets \(-5, 9\) lead out of .* has 5 frames"):
+        extract_masks(fixed_camera[0], replace(FAST, offsets=(-5, 9)))
+    assert len(extract_masks(fixed_camera[0], replace(FAST, offsets=(4,))).masks) == 5
+
+
 def test_the_report_explains_every_segment(fixed_camera: tuple[MaskClip, np.ndarray]) -> None:
     report = extract_masks(fixed_camera[0], FAST).report
     document = json.loads(json.dumps(report.to_json(), allow_nan=False))

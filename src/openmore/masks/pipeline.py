@@ -171,10 +171,12 @@ def extract_masks(
 ) -> MaskResult:
     """Motion masks of `clip`. `flow` and `segmenter` replace the backends that `options` names.
 
-    Raises InputError when geometry is asked for and missing, ConfigError, CheckpointError or MissingExtra when a
-    backend cannot be had.
+    Raises InputError when no offset stays in the clip, or geometry is asked for and missing; ConfigError,
+    CheckpointError or MissingExtra when a backend cannot be had.
     """
     options = options or MaskOptions()
+    if min(abs(k) for k in options.offsets) >= len(clip):
+        raise InputError(f"offsets {options.offsets} lead out of {clip.name}, which has {len(clip)} frames: give less")
     ego = choose_ego(clip, options.ego)
     judge = Judge(clip, options, flow or get_flow(options.flow), segmenter or get_segmenter(options.segments), ego)
     refine = get_refiner(options.refine)
