@@ -40,6 +40,6 @@ def test_download_offline_fails_at_once(openmore: Callable, monkeypatch: pytest.
 
 def test_doctor_says_what_this_machine_can_run(openmore: Callable) -> None:
     ran = openmore("doctor", "--width", "640", "--height", "480")
-    assert ran.code == 0
+    assert ran.code == 0 and openmore("doctor", "--width", "-5").code == 2
     for word in ("torch", "cpu:", "GB free", "frames at once", "MB per remembered frame"):
         assert word in ran.out

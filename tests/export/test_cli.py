@@ -53,6 +53,7 @@ def test_one_format_goes_exactly_where_out_says(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--to", "fbx"], "unknown export format 'fbx'"),
+        (["--to", " , "], "names no format"),
         (["-o", "a.fbx"], "cannot tell the export format"),
         (["--to", "tum", "--static-only"], "--static-only has no effect on tum"),
         (["--to", "ply", "--depth-files", "exr"], "--depth-files has no effect on ply"),

@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    width: Annotated[int, typer.Option(help="Frame width in pixels to plan for.")] = 518,
-    height: Annotated[int, typer.Option(help="Frame height in pixels to plan for.")] = 294,
+    width: Annotated[int, typer.Option(min=14, help="Frame width in pixels to plan for.")] = 518,
+    height: Annotated[int, typer.Option(min=14, help="Frame height in pixels to plan for.")] = 294,
 ) -> None:
     """Check this installation and machine."""
     import torch

@@ -84,6 +84,8 @@ def plan(scene: Path, to: str | None, out: Path | None) -> list[tuple[str, Path]
             raise InputError(f"nothing to export: give --to with some of {', '.join(formats())}")
         return [(find_format(out, None).name, out)]
     names = [find_format(Path(), name.strip()).name for name in to.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"--to {to!r} names no format: give some of {', '.join(formats())}")
     if len(names) == 1 and out is not None:
         return [(names[0], out)]
     folder = out or scene / "exports"
