@@ -97,7 +97,9 @@ def _frames_of(x: Tensor, ranges: Sequence[range], tokens: int) -> Tensor:
 
 def suited(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """x in the dtype of a layer's weights; under autocast as it is, for there the caller's choice rules."""
-    return x if torch.is_autocast_enabled(x.device.type) else x.to(layer.weight.dtype)
+    if x.dtype == layer.weight.dtype or torch.is_autocast_enabled(x.device.type):
+        return x
+    return x.to(layer.weight.dtype)
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
