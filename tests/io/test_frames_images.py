@@ -193,6 +193,20 @@ def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
 # bad input
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"fps": "ten"}, "fps 'ten' is not a rate"),
+        ({"stride": 1.5}, "stride 1.5 is not a step"),
+        ({"stride": "2"}, "stride '2' is not a step"),
+        ({"max_frames": 2.5}, "max_frames 2.5 leaves nothing"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        indices(**options)
+
+
 def test_a_corrupt_picture_is_skipped_and_reported(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "rgb", suffix=".jpg")
     good = (folder / "frame9.jpg").read_bytes()

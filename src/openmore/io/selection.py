@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from openmore.errors import ConfigError
 from openmore.io.source import LazyFrame
@@ -31,12 +32,13 @@ class Selection:
     max_frames: int | None = None  # good frames handed out at most
 
     def __post_init__(self) -> None:
-        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
-            raise ConfigError(f"fps {self.fps} is not a rate: give a number above 0")
-        if self.stride < 1:
-            raise ConfigError(f"stride {self.stride} is not a step: give 1 (every frame) or more")
-        if self.max_frames is not None and self.max_frames < 1:
-            raise ConfigError(f"max_frames {self.max_frames} leaves nothing: give 1 or more")
+        # Types, too: these come from JSON and notebooks, and a stride of 1.5 would pick frames without a plan.
+        if self.fps is not None and not (isinstance(self.fps, Real) and math.isfinite(self.fps) and self.fps > 0):
+            raise ConfigError(f"fps {self.fps!r} is not a rate: give a number above 0")
+        if not isinstance(self.stride, Integral) or self.stride < 1:
+            raise ConfigError(f"stride {self.stride!r} is not a step: give 1 (every frame) or another whole number")
+        if self.max_frames is not None and not (isinstance(self.max_frames, Integral) and self.max_frames >= 1):
+            raise ConfigError(f"max_frames {self.max_frames!r} leaves nothing: give 1 or another whole number")
         start, end = parse_position(self.start), parse_position(self.end)
         if start is not None and end is not None and type(start) is type(end) and end <= start:
             raise ConfigError(f"end {self.end} is not after start {self.start}: the window is empty")
