@@ -13,7 +13,7 @@ class RefineOptions:
 
     long_side: int = 640  # pixels the pictures are matched at, at most
     features: int = 1800  # key points a frame, at most
-    tracks_per_cell: int = 8  # longest tracks kept in each of 12 x 12 cells (along the longer side) of every frame
+    tracks_per_cell: int = 4  # longest tracks kept in each of 12 x 12 cells (along the longer side) of every frame
     long_clip: int = 150  # frames above which tracks are cut to `span`, so that time stays linear
     span: int = 40  # frames
     update_motion: bool = True  # measure which pixels move against the solved cameras
