@@ -59,7 +59,8 @@ def test_spaces_and_letters_of_the_world_in_every_name(openmore: Callable, clip:
     home.mkdir()
     named = clip.rename(home / "Ausflug (2) ü.mp4")
     scene = home / "Szene ö"
-    assert openmore("reconstruct", named, "-o", scene, *TINY).code == 0
+    ran = openmore("reconstruct", named, "-o", scene, *TINY)
+    assert ran.code == 0 and f"openmore view '{scene}'" in ran.out  # a command to paste
     assert openmore("export", scene, "--to", "ply,tum,nerfstudio", "--with-movers").code == 0
     assert {path.name for path in (scene / "exports").iterdir()} == {"scene.ply", "trajectory.txt", "nerfstudio"}
     assert openmore("reconstruct", named, "-o", scene, *TINY, "--overwrite").code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,4 +142,4 @@ def summarise(scene: Any, out: Path) -> None:
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in scene.info.timings_s.items())
     typer.echo(f"{len(scene)} frames -> {out} ({seconds})")
     film = ", preview.mp4" if (out / "preview.mp4").exists() else ""
-    typer.echo(f"look at {out / 'preview.png'}{film}, or: openmore view {out}")
+    typer.echo(f"look at {out / 'preview.png'}{film}, or: openmore view {shlex.quote(str(out))}")

@@ -10,6 +10,7 @@ Choices
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def _other_version(path: Path, document: dict[str, Any]) -> DataError:
     if isinstance(given, int) and given > VERSION:
         todo = "update openmore"
     else:
-        todo = f"make it again with: openmore reconstruct {document.get('source', 'SOURCE')} -o {path} --overwrite"
+        source = shlex.quote(str(document.get("source", "SOURCE")))
+        todo = f"make it again with: openmore reconstruct {source} -o {shlex.quote(str(path))} --overwrite"
     return DataError(f"{path} has scene format {given}, this openmore reads {VERSION}: {todo}")
 
 
