@@ -108,6 +108,19 @@ def test_the_folder_in_the_way_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         require_free(tmp_path / "a" / "b", JAR)
 
 
+@pytest.mark.parametrize(
+    ("overwrite", "arrives", "says"),
+    [(False, "jar.json", "exists already"), (True, "thesis.txt", "holds thesis.txt, which is no part of a jar")],
+)
+def test_what_arrives_during_the_work_is_kept(jar: Path, overwrite: bool, arrives: str, says: str) -> None:
+    place = jar if overwrite else jar.with_name("new")
+    with pytest.raises(InputError, match=says), atomic_folder(place, JAR, overwrite) as folder:
+        (folder / "jar.json").write_text("ours")
+        place.mkdir(exist_ok=True)
+        (place / arrives).write_text("theirs")
+    assert (place / arrives).read_text() == "theirs" and not list(jar.parent.glob(".*"))
+
+
 @pytest.mark.parametrize("stopped_at", ["the block", "the first rename", "the second rename", "the end"])
 def test_a_stop_loses_neither_the_old_nor_the_new(jar: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: str) -> None:
     real, calls = os.replace, []

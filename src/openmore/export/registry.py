@@ -157,6 +157,7 @@ def _atomic_path(path: Path, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         yield folder / path.name
+        require_replaceable(path, FILE, overwrite)  # it may have appeared meanwhile
         os.replace(folder / path.name, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -64,7 +64,8 @@ def atomic_folder(path: Path, kind: Kind, overwrite: bool = False) -> Iterator[P
     try:
         new.mkdir()
         yield new
-        if path.exists():  # it steps aside and is deleted last: a stop in between loses neither
+        require_replaceable(path, kind, overwrite)  # another run, or a person, may have put something there meanwhile
+        if overwrite and path.exists():  # it steps aside and is deleted last: a stop in between loses neither
             os.replace(path, old)
         os.replace(new, path)
     except OSError as error:
