@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openmore.types import Reconstruction
 from tests.scenes import make_scene
 
 TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
@@ -54,13 +55,32 @@ def test_a_folder_of_something_else_is_left_alone(
 def test_a_file_is_replaced_only_when_asked_and_a_folder_never(
     openmore: Callable, given: Callable, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    notes = tmp_path / ("notes" + {"--video": ".mp4", "--plot": ".png"}.get(words[-1], ".safetensors"))
+    notes = tmp_path / (
+        "notes" + {"--html": ".html", "--video": ".mp4", "--plot": ".png"}.get(words[-1], ".safetensors")
+    )
     notes.write_text("keep me")
     ran = openmore(*given(words), notes)
     assert ran.code == 2 and "exists already" in ran.message and notes.read_text() == "keep me"
     (home := tmp_path / f"home{notes.suffix}").mkdir()
     ran = openmore(*given(words), home, "--overwrite")
     assert ran.code == 2 and "no plain file" in ran.message and home.is_dir()
+
+
+@pytest.mark.parametrize("verb", ["reconstruct", "stream"])
+def test_an_output_never_takes_its_source_with_it(openmore: Callable, folder: Path, tmp_path: Path, verb: str) -> None:
+    scene = tmp_path / "scene"
+    assert openmore("reconstruct", folder, "-o", scene, *TINY).code == 0
+    for source in (scene / "rgb", scene / "rgb" / "*.jpg", scene / "preview.mp4", scene):
+        ran = openmore(verb, source, "-o", scene, *TINY, "--overwrite")
+        assert ran.code == 2 and "holds the source" in ran.message
+    assert len(Reconstruction.load(scene)) == 4
+    assert openmore(verb, scene / "rgb", "-o", tmp_path / "other", *TINY).code == 0
+
+
+def test_a_scene_is_no_source_of_pictures(openmore: Callable, tmp_path: Path) -> None:
+    scene = make_scene(2).save(tmp_path / "scene")
+    ran = openmore("reconstruct", scene, "-o", tmp_path / "out", *TINY)
+    assert ran.code == 2 and ran.message.endswith(f"its pictures are in {scene / 'rgb'}")
 
 
 def test_synth_leaves_a_folder_alone_that_has_the_name_of_a_sequence(openmore: Callable, tmp_path: Path) -> None:

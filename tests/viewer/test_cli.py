@@ -41,7 +41,12 @@ def test_mistakes_end_with_one_line(folder: Path, tmp_path: Path, capsys) -> Non
     assert "take one scene and 2 were given" in capsys.readouterr().err
     assert run("view", folder, "--truth", "x.txt") == 2
     assert "--plot OUT.png" in capsys.readouterr().err
-    for flag, name in (("--video", "a.avi"), ("--video", "a"), ("--plot", "a.jpg")):  # it would hold another format
+    for flag, name in (
+        ("--html", "scene.json"),
+        ("--video", "a.avi"),
+        ("--video", "a"),
+        ("--plot", "a.jpg"),
+    ):  # it would hold another format
         assert run("view", folder, flag, tmp_path / name) == 2
         assert "give one that ends in" in capsys.readouterr().err
     for flag, value in (("--confidence", "200"), ("--confidence", "-1"), ("--points", "0")):

@@ -40,7 +40,7 @@ def attention(
     from openmore.io.output import require_free
     from openmore.viewer.attention_sheets import ATTENTION
 
-    require_free(out, ATTENTION, overwrite)
+    require_free(out, ATTENTION, overwrite, source)
     from PIL import Image
 
     from openmore.model.more import MoRe

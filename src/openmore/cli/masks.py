@@ -62,7 +62,7 @@ def masks(
     from openmore.masks.pipeline import extract_masks, refine_head
     from openmore.masks.write import MASKS, write_result
 
-    require_free(out, MASKS, overwrite)
+    require_free(out, MASKS, overwrite, source)
     options = mask_options(flow, segments, rule, floor, ego, offsets, refine, paper)
     sampling = {"fps": fps, "stride": stride, "max_frames": max_frames}
     with progress_bar() as progress:

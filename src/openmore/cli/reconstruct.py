@@ -57,7 +57,7 @@ def reconstruct(
     from openmore.io.output import require_free
     from openmore.io.scene_writer import SCENE
 
-    require_free(out, SCENE, overwrite)
+    require_free(out, SCENE, overwrite, source)
     from openmore.model.more import MoRe
     from openmore.pipeline import Options
     from openmore.pipeline import reconstruct as run

@@ -59,7 +59,7 @@ def stream(
     from openmore.io.scene_writer import SCENE
 
     if out is not None:
-        require_free(out, SCENE, overwrite)
+        require_free(out, SCENE, overwrite, source)
     if save_state is not None:  # a stream that goes on may keep its state in the same file
         require_free(save_state, FILE, overwrite or save_state == resume_state)
     if refine_every is not None and (out is None or refine_every < 1):

@@ -45,7 +45,7 @@ def view(
     settings = Settings(confidence=confidence, budget=points)
     if truth is not None and plot is None:
         raise InputError("--truth is drawn by --plot: give --plot OUT.png too")
-    for path, suffixes in ((video, (".mp4", ".gif", ".webp")), (plot, (".png",))):
+    for path, suffixes in ((html, (".html", ".htm")), (video, (".mp4", ".gif", ".webp")), (plot, (".png",))):
         if path is not None and path.suffix.lower() not in suffixes:
             raise InputError(f"{path} is no name for it: give one that ends in {' or '.join(suffixes)}")
     if html or video or plot:

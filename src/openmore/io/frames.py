@@ -113,6 +113,8 @@ def _kind(value: object) -> str:
 
 def _open_path(path: Path, text: str) -> Reader:
     if path.is_dir():
+        if (path / "scene.json").is_file() and (path / "rgb").is_dir():  # its only picture is the contact sheet
+            raise InputError(f"{text} is a scene folder: its pictures are in {path / 'rgb'}")
         return ImageReader(list_images(path), "folder", text)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.exists():
         require_still(path)

@@ -61,9 +61,16 @@ def require_replaceable(path: Path, kind: Kind, overwrite: bool = False) -> None
         raise InputError(f"{path} exists already: choose another output or pass --overwrite")
 
 
-def require_free(path: Path, kind: Kind, overwrite: bool = False) -> None:
-    """`require_replaceable` before the work, and InputError when nothing can be written there at all."""
+def require_free(path: Path, kind: Kind, overwrite: bool = False, source: str | None = None) -> None:
+    """`require_replaceable` before the work, and InputError when nothing can be written there at all.
+
+    `source`: what the work reads, a path among others; it must not go with the output that is replaced.
+    """
     require_replaceable(path, kind, overwrite)
+    if source is not None and path.exists():
+        read = Path(source).expanduser().resolve()
+        if path.resolve() in (read, *read.parents):
+            raise InputError(f"{path} holds the source {source}, which would go with it: choose another output")
     parent = path.absolute().parent
     if kind is FILE and not parent.exists():
         raise InputError(f"cannot write {path}: its folder {parent} is missing, make it first")
