@@ -27,7 +27,7 @@ from openmore.refinement.twoview import Pair, RelativeMotion, relative_motion
 MIN_ANGLE = 1.0  # degrees, while growing
 SEED_SHARE = 0.3  # of the median angle of the first pair, where that is less than MIN_ANGLE
 FAR_ANGLE = 0.2  # degrees, at the end
-POLISHES = 3
+POLISHES_PX = (1.0, 0.5, 0.25)  # width of the robust loss in the last solves: in the end noise of key points is left
 MIN_PNP = 15  # inliers
 PNP_PX = 3.0
 OUTLIER_PX = 3.0
@@ -114,9 +114,10 @@ class Mapper:
     def polish(self) -> None:
         """The last solves: all points again from the cameras, now also far ones; outliers judged anew each time."""
         first = int(np.flatnonzero(self.known)[0])
-        for _ in range(POLISHES):
+        for width in POLISHES_PX:
             self.refresh()
-            self._adjust(np.flatnonzero(self.known), held=[first], iterations=15, focal=self.focal.free)
+            known = np.flatnonzero(self.known)
+            self._adjust(known, held=[first], iterations=15, focal=self.focal.free, robust_px=width)
 
     def used(self) -> Observations:
         """The observations that hold up the present solution; point numbers are those of `state.points`."""
@@ -236,7 +237,7 @@ class Mapper:
 
     def _adjust(
         self, frames: np.ndarray, held: int | list[int], iterations: int, focal: bool = False,
-        witnesses: np.ndarray | None = None,
+        witnesses: np.ndarray | None = None, robust_px: float = 1.0,
     ) -> None:  # fmt: skip
         """Bundle adjustment of `frames` (nearest first): an int holds that many of the farthest, a list those named.
 
@@ -258,7 +259,9 @@ class Mapper:
             return
         obs = renumber(self.obs.select(rows))
         prior = self.focal.prior if focal else None
-        settings = Settings(free, free_focal=focal, iterations=iterations, focal_prior=prior, tolerance=1e-3)
+        settings = Settings(
+            free, free_focal=focal, robust_px=robust_px, iterations=iterations, focal_prior=prior, tolerance=1e-3
+        )
         solved = solve(replace(self.state, points=self.state.points[points]), obs, settings).state
         every = self.state.points
         every[points] = solved.points
