@@ -34,3 +34,21 @@ def clips() -> Path:
     if not path.is_dir():
         pytest.skip("real clips are not beside this checkout (../shared/data)")
     return path
+
+
+@pytest.fixture
+def unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """An online machine with an empty cache whose hub does not answer; the downloads that were tried all the same."""
+    import huggingface_hub
+
+    from openmore.model.weights.hub import PROXIES
+
+    asked: list[tuple[object, ...]] = []
+    for name in ("hf_hub_download", "snapshot_download"):
+        monkeypatch.setattr(huggingface_hub, name, lambda *words, **_: asked.append(words))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
+    return asked

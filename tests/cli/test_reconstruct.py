@@ -221,6 +221,14 @@ def test_a_flow_that_cannot_be_had_is_refused_before_the_work(
     assert ran.code == code and says in ran.message and not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize("more", (("--refine", "none"), ("--mode", "stream", "--refine", "geometry")))
+def test_a_flow_that_nothing_would_use_is_refused(
+    openmore: Callable, folder: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, *more, "--flow", "dis-fast")
+    assert ran.code == 2 and "only geometry over a whole clip" in ran.message and not (tmp_path / "s").exists()
+
+
 def test_a_stream_refined_by_geometry_says_so(openmore: Callable, folder: Path, tmp_path: Path) -> None:
     for name, more in (("window", ()), ("whole", ("--global-pass",))):
         options = ("--mode", "stream", "--refine", "geometry", *more)

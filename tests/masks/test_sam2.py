@@ -7,7 +7,6 @@ import torch
 from openmore.errors import CheckpointError
 from openmore.masks.decision import MOVING, UNKNOWN
 from openmore.masks.sam2 import SAM2Predictor, SAM2Segmenter, innermost, stability
-from openmore.model.weights.hub import PROXIES
 from tests.masks.conftest import texture
 
 pytest.importorskip("transformers")
@@ -65,16 +64,7 @@ def test_missing_weights_say_what_to_do(tmp_path) -> None:
         SAM2Predictor.from_pretrained("tiny", str(tmp_path))
 
 
-def test_a_hub_that_cannot_be_reached_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    asked = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *words, **_: asked.append(words))
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
+def test_a_hub_that_cannot_be_reached_is_not_asked(unreachable_hub: list) -> None:
     with pytest.raises(CheckpointError, match="sam2-tiny:FOLDER"):
         SAM2Predictor.from_pretrained("tiny")
-    assert not asked
+    assert not unreachable_hub

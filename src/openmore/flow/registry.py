@@ -18,8 +18,8 @@ def require_name(name: str) -> None:
         raise ConfigError(f"flow backend {name!r} is unknown: choose one of {', '.join(NAMES)} (sea-raft-m:FILE)")
 
 
-def get_flow(name: str = "dis", **options: Any) -> FlowEstimator:
-    """The backend called `name`; `options` go to its constructor.
+def get_flow(name: str = "dis", device: Any = "cpu", **options: Any) -> FlowEstimator:
+    """The backend called `name`; `options` go to its constructor, and `device` where a network computes it.
 
     "sea-raft-m:FILE" loads a weights file; "sea-raft-m:untrained" is random. Raises ConfigError listing the names,
     CheckpointError for weights that cannot be had.
@@ -32,4 +32,4 @@ def get_flow(name: str = "dis", **options: Any) -> FlowEstimator:
         return DISFlow(kind.removeprefix("dis-"), **options)
     from openmore.flow.sea_raft.estimator import SEARaftFlow
 
-    return SEARaftFlow(kind.removeprefix("sea-raft-"), weights or None, **options)
+    return SEARaftFlow(kind.removeprefix("sea-raft-"), weights or None, device, **options)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from openmore.flow import FlowEstimator, get_flow
+from openmore.errors import ConfigError
+from openmore.flow import get_flow
 from openmore.model.more import MoRe
 from openmore.pipeline.options import Options
 from openmore.pipeline.passes import run_full, run_stream
@@ -24,6 +25,8 @@ from openmore.progress import ProgressCallback, silent
 from openmore.refinement.apply import refine_predictions
 from openmore.refinement.window import SlidingWindow
 from openmore.types import Reconstruction, SparseTracks
+
+HOW_WHOLE = "give refine geometry, and global_pass to a stream"
 
 
 def reconstruct(
@@ -45,7 +48,9 @@ def reconstruct(
     skipped: list[dict[str, Any]] = []
     geometry = wants_geometry(chosen, model)
     whole = geometry and (chosen.mode == "full" or chosen.global_pass)
-    flow = flow_of(chosen, model) if whole else None  # missing weights are said before the work
+    if not whole and chosen.flow != Options.flow:
+        raise ConfigError(f"flow {chosen.flow!r} was given, but only geometry over a whole clip uses it: {HOW_WHOLE}")
+    flow = get_flow(chosen.flow, model.device) if whole else None  # missing weights are said before the work
     working: list[np.ndarray] = []
     pictures = sized_frames(source, model, chosen, skipped, working if whole else None)
     clock = Clock()
@@ -68,12 +73,6 @@ def reconstruct(
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
     info.extra.update(report)
     return Reconstruction(predictions, info, tracks=tracks)
-
-
-def flow_of(options: Options, model: MoRe) -> FlowEstimator:
-    """The flow that geometry measures with, on the network's device. Raises CheckpointError."""
-    learned = options.flow.startswith("sea-raft")
-    return get_flow(options.flow, **({"device": model.device} if learned else {}))
 
 
 def wants_geometry(options: Options, model: MoRe) -> bool:
