@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 
 from openmore.flow import get_flow
 from openmore.refinement import residual_motion
-from openmore.refinement.bundle import exp_so3
 from openmore.refinement.dense import DenseFrame, DenseWalk
 from openmore.refinement.dense_depth import FEW, complete, confidence_of, guess
 from openmore.refinement.densify import shots_of
 from openmore.refinement.report import RefinementReport
+from openmore.refinement.rotations import exp_so3
 from openmore.refinement.smoothing import Edges, edges_of, fill, smooth
 from openmore.refinement.triangulated import Sight, Triangulation, sight, triangulate
 from tests.refinement.world import ROOM, SHAPE, Card, K, depth_of, film, picture, walk
@@ -64,7 +65,7 @@ def test_one_liar_among_the_frames_is_overruled() -> None:
     cameras = walk(5)
     depth = depth_of(ROOM, cameras[1])
     sights = [exact_sight(cameras, 1, b, depth) for b in (0, 2, 3, 4)]
-    sights[0] = Sight(sights[0].A, sights[0].B, sights[0].seen + 15, sights[0].variance)
+    sights[0] = replace(sights[0], upright=sights[0].upright + 15)
     assert np.median(np.abs(triangulate(sights, SHAPE).inverse * depth - 1)) < 0.01
 
 

@@ -12,6 +12,7 @@ from openmore.refinement.densify import describe, replaced
 from openmore.refinement.features import Keypoints
 from openmore.refinement.report import RefinementReport
 from openmore.refinement.second_solve import compare, difference, without_movers
+from openmore.refinement.shot import state_of
 from openmore.refinement.survey import Survey
 from openmore.refinement.twoview import Pair
 from openmore.types import Camera, FramePrediction, Reconstruction, SceneInfo
@@ -78,9 +79,9 @@ def test_matches_on_movers_are_dropped() -> None:
 def test_the_better_of_two_answers_is_taken() -> None:
     _, obs = points_problem(noise_px=0.2)
     truth = walk(6)
-    assert compare((disturbed(truth), K), (truth, K), obs, 0.3).taken
-    assert not compare((truth, K), (disturbed(truth), K), obs, 0.3).taken
-    assert not compare((truth, K), (truth, K), obs, 0.3).taken
+    assert compare(state_of(disturbed(truth), K), state_of(truth, K), obs, 0.3).taken
+    assert not compare(state_of(truth, K), state_of(disturbed(truth), K), obs, 0.3).taken
+    assert not compare(state_of(truth, K), state_of(truth, K), obs, 0.3).taken
 
 
 def test_difference_ignores_the_scale() -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from openmore.errors import ConfigError
 from openmore.refinement import retrieval
-from openmore.refinement.bundle import exp_so3, residuals
+from openmore.refinement.bundle import residuals
 from openmore.refinement.features import Keypoints, detect, match
 from openmore.refinement.focal import square_pixels
 from openmore.refinement.gaps import LONGEST_GAP, fill, interpolate
 from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior, moving_mask
 from openmore.refinement.report import Fit, RefinementReport
+from openmore.refinement.rotations import exp_so3
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.shot import state_of, world_from_cam
 from openmore.refinement.tracks import table

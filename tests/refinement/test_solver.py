@@ -9,8 +9,9 @@ import pytest
 
 from openmore.refinement import blocktri, terms
 from openmore.refinement.blocktri import CameraSystem
-from openmore.refinement.bundle import Observations, State, exp_so3, linearise, residuals, tangent_basis
+from openmore.refinement.bundle import Observations, State, linearise, residuals, tangent_basis
 from openmore.refinement.coupling import Coupling
+from openmore.refinement.rotations import exp_so3
 from openmore.refinement.shot import world_from_cam
 from openmore.refinement.solver import Settings, camera_covariance, solve
 from openmore.refinement.terms import DepthPrior
@@ -33,15 +34,15 @@ def test_derivatives_are_those_of_the_residuals() -> None:
     for k in range(6):
         step = np.zeros((3, 6))
         step[:, k] = h
-        moved = residuals(state.moved(step, 0.0, np.zeros((8, 3))), obs)[0]
+        moved = residuals(state.moved(step, np.zeros(1), np.zeros((8, 3))), obs)[0]
         np.testing.assert_allclose((moved - lin.residual) / h, lin.camera[:, :, k], rtol=1e-4, atol=5e-3)
     for k in range(3):
         step = np.zeros((8, 3))
         step[:, k] = h
-        moved = residuals(state.moved(np.zeros((3, 6)), 0.0, step), obs)[0]
+        moved = residuals(state.moved(np.zeros((3, 6)), np.zeros(1), step), obs)[0]
         np.testing.assert_allclose((moved - lin.residual) / h, lin.point[:, :, k], rtol=1e-4, atol=5e-3)
-    moved = residuals(state.moved(np.zeros((3, 6)), h, np.zeros((8, 3))), obs)[0]
-    np.testing.assert_allclose((moved - lin.residual) / h, lin.focal, rtol=1e-4, atol=5e-3)
+    moved = residuals(state.moved(np.zeros((3, 6)), np.array([h]), np.zeros((8, 3))), obs)[0]
+    np.testing.assert_allclose((moved - lin.residual) / h, lin.shared[:, :, 0], rtol=1e-4, atol=5e-3)
 
 
 def test_the_depth_prior_descends_its_own_cost() -> None:
@@ -49,7 +50,7 @@ def test_the_depth_prior_descends_its_own_cost() -> None:
     state, obs = points_problem(3, 6)
     state = replace(shaken(state, 0.01), depth_scale=np.full(3, 0.02), depth_shift=np.full(3, -0.01))
     prior, h = DepthPrior(sigma=1.0), 1e-5
-    rows, blocks = terms.depth_blocks(state, obs, prior)
+    rows, blocks = terms.depth_blocks(state, obs, prior, 1)
     b = np.zeros((3, 8))
     np.add.at(b, obs.frame[rows], blocks.bc)
     held = np.zeros((3, 8, 8))
@@ -58,7 +59,7 @@ def test_the_depth_prior_descends_its_own_cost() -> None:
     def cost(k: int, size: float) -> float:
         step = np.zeros((3, 8))
         step[1, k] = size
-        moved = state.moved(step, 0.0, np.zeros((6, 3)))
+        moved = state.moved(step, np.zeros(1), np.zeros((6, 3)))
         return prior.cost(moved, obs, residuals(moved, obs)[1])
 
     for k in range(8):
@@ -128,6 +129,9 @@ def test_depth_and_its_scale_and_shift_are_one_geometry() -> None:
     assert position_error(world_from_cam(solved), world_from_cam(truth)) < 5e-3
 
 
+SHARED = np.array([[30.0, 1, 2], [1, 40, 3], [2, 3, 50]])
+
+
 def random_system(rng: np.random.Generator, group: int) -> tuple[CameraSystem, np.ndarray]:
     """A banded positive definite system of 11 frames, one of them held, and its dense matrix without the border."""
     S, c, span = 11, 6, 3
@@ -140,8 +144,8 @@ def random_system(rng: np.random.Generator, group: int) -> tuple[CameraSystem, n
         own = rng.normal(size=(c, c))
         A[i, :, i, :] = own @ own.T + 20 * np.eye(c)
     diagonal = np.stack([A[i, :, i, :] for i in range(S)])
-    b, g = rng.normal(size=(S, c)), rng.normal(size=(S, c))
-    system = CameraSystem(diagonal, b, g, 30.0, 0.7, free, True, span)
+    b, g = rng.normal(size=(S, c)), rng.normal(size=(S, c, 3))
+    system = CameraSystem(diagonal, b, g, SHARED, np.array([0.7, -0.4, 0.2]), free, np.array([True, False, True]), span)
     later, earlier = np.array([(i, k) for i in range(S) for k in range(max(0, i - span), i) if free[i] and free[k]]).T
     system.subtract(later, earlier, -A[later, :, earlier, :])
     return system, A[free][:, :, free].reshape(60, 60)
@@ -154,11 +158,11 @@ def test_the_banded_system_is_the_dense_one(monkeypatch: pytest.MonkeyPatch, gro
     assert len(system.D) == (4 if group == 3 else 1)
     solved = system.solve()
     assert solved is not None
-    g = system.g[system.free].ravel()
-    bordered = np.block([[dense, g[:, None]], [g[None], np.array([[30.0]])]])
-    expected = np.linalg.solve(bordered, np.r_[system.b[system.free].ravel(), 0.7])
-    np.testing.assert_allclose(np.r_[solved[0][system.free].ravel(), solved[1]], expected, atol=1e-10)
-    assert (solved[0][4] == 0).all()
+    g = system.g[system.free][..., [0, 2]].reshape(60, 2)
+    bordered = np.block([[dense, g], [g.T, SHARED[::2, ::2]]])
+    expected = np.linalg.solve(bordered, np.r_[system.b[system.free].ravel(), 0.7, 0.2])
+    np.testing.assert_allclose(np.r_[solved[0][system.free].ravel(), solved[1][[0, 2]]], expected, atol=1e-10)
+    assert (solved[0][4] == 0).all() and solved[1][1] == 0
     inverse = np.linalg.inv(dense).reshape(10, 6, 10, 6)
     covariance = system.covariance()
     np.testing.assert_allclose(covariance[system.free], inverse[np.arange(10), :, np.arange(10), :], atol=1e-10)

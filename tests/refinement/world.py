@@ -13,7 +13,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from openmore.refinement.bundle import Observations, State, exp_so3
+from openmore.refinement.bundle import Observations, State
+from openmore.refinement.rotations import exp_so3
 from openmore.refinement.tracks import table
 from openmore.refinement.triangulate import triangulate
 
@@ -94,7 +95,7 @@ def shaken(state: State, size: float = 0.02, seed: int = 1) -> State:
     rng = np.random.default_rng(seed)
     camera = size * rng.normal(size=(len(state.R), 6))
     camera[0] = 0
-    return state.moved(camera, 0.0, size * rng.normal(size=(len(state.points), 3)))
+    return state.moved(camera, np.zeros(1), size * rng.normal(size=(len(state.points), 3)))
 
 
 # -- pictures -------------------------------------------------------------------------------------------------------

@@ -100,7 +100,14 @@ class _Dense:
             return np.maximum(result.depth_scale[s] * self.predictions[s].depth + result.depth_shift[s], 1e-6)
 
         self.frames = measure(
-            self.pictures, result.K, result.world_from_cam, result.report, depth, self.flow, self.progress
+            self.pictures,
+            result.K,
+            result.world_from_cam,
+            result.report,
+            depth,
+            self.flow,
+            result.shutter,
+            self.progress,
         )
         motion = [np.zeros((1, 1), np.float32) if f.motion is None else f.motion for f in self.frames]
         return motion if any(f.motion is not None for f in self.frames) else None

@@ -1,4 +1,4 @@
-"""The camera system left by eliminating the points: symmetric, with a border for the focal length.
+"""The camera system left by eliminating the points: symmetric, with a border for what all cameras share.
 
 Choices
 - Frames are grouped so that no track reaches past the next group: the matrix is then block tridiagonal, its Cholesky
@@ -14,21 +14,21 @@ GROUP = 24  # frames in a group, at least; more when tracks are longer
 
 
 class CameraSystem:
-    """[[A, g], [g^T, h]] [x, y] = [b, bg]: A over the cameras, y the one global unknown."""
+    """[[A, g], [g^T, h]] [x, y] = [b, bg]: A over the cameras, y the G unknowns that all of them share."""
 
     def __init__(
         self,
         diagonal: np.ndarray,  # [S, c, c]
         b: np.ndarray,  # [S, c]
-        g: np.ndarray,  # [S, c]
-        h: float,
-        bg: float,
+        g: np.ndarray,  # [S, c, G]
+        h: np.ndarray,  # [G, G]
+        bg: np.ndarray,  # [G]
         free: np.ndarray,  # [S] bool
-        free_global: bool,
+        free_shared: np.ndarray,  # [G] bool
         span: int,  # largest distance of two coupled frames
     ):
         self.b, self.g, self.h, self.bg = b, g, h, bg
-        self.free, self.free_global = np.flatnonzero(free), free_global
+        self.free, self.free_shared = np.flatnonzero(free), np.flatnonzero(free_shared)
         self.size = max(GROUP, span)
         self.c = diagonal.shape[-1]
         slots = np.full(len(free), -1)
@@ -84,23 +84,24 @@ class CameraSystem:
                 below.append(np.linalg.solve(diagonal[-1], self.E[k].reshape(n, n).T).T)
         return diagonal, below
 
-    def solve(self) -> tuple[np.ndarray, float] | None:
-        """Increments [S, c] and the global one; zero where not free. None when not positive definite."""
+    def solve(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Increments [S, c] and the shared ones [G]; zero where not free. None when not positive definite."""
         factor = self._factor()
         if factor is None:
             return None
-        rhs = np.zeros((len(self.D) * self.size, self.c, 2))
-        rhs[: len(self.free), :, 0], rhs[: len(self.free), :, 1] = self.b[self.free], self.g[self.free]
-        x = _substitute(*factor, rhs.reshape(len(self.D), self._n, 2)).reshape(-1, self.c, 2)[: len(self.free)]
-        y = 0.0
-        if self.free_global:
-            g = self.g[self.free]
-            left = self.h - float((g * x[..., 1]).sum())
-            if left <= 0:
+        shared = self.free_shared
+        g = self.g[self.free][..., shared]
+        rhs = np.zeros((len(self.D) * self.size, self.c, 1 + len(shared)))
+        rhs[: len(self.free), :, 0], rhs[: len(self.free), :, 1:] = self.b[self.free], g
+        x = _substitute(*factor, rhs.reshape(len(self.D), self._n, -1)).reshape(*rhs.shape)[: len(self.free)]
+        y = np.zeros(len(self.bg))
+        if len(shared):
+            left = self.h[np.ix_(shared, shared)] - np.einsum("scg,sch->gh", g, x[..., 1:])
+            if np.linalg.eigvalsh(left)[0] <= 0:
                 return None
-            y = (self.bg - float((g * x[..., 0]).sum())) / left
+            y[shared] = np.linalg.solve(left, self.bg[shared] - np.einsum("scg,sc->g", g, x[..., 0]))
         out = np.zeros_like(self.b)
-        out[self.free] = x[..., 0] - x[..., 1] * y
+        out[self.free] = x[..., 0] - x[..., 1:] @ y[shared]
         return out, y
 
     def covariance(self) -> np.ndarray:

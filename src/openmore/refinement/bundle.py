@@ -5,6 +5,8 @@ Choices
   (sky, pure rotation) are ordinary values, so a video without parallax needs no special case in the solver.
 - Cameras move by a left perturbation of cam_from_world; one log focal length is shared by all frames; the principal
   point and the aspect ratio are taken as given.
+- A rolling shutter reads the rows (or, in a picture on its side, the columns) one after another: a pixel is seen by the
+  camera of its own moment (`shutter`), and the pose of a frame is that of its middle.
 - Everything is numpy float64 over flat observation arrays sorted by point: no per-point Python.
 """
 
@@ -13,6 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from openmore.refinement.rotations import cross_matrix, exp_so3
+from openmore.refinement.shutter import Shutter
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,13 @@ class State:
     center: np.ndarray  # [2] principal point, pixels
     depth_scale: np.ndarray  # [S] log of the factor on the predicted depth
     depth_shift: np.ndarray  # [S] added to the scaled depth
+    shutter: Shutter | None = None  # None: global
 
-    def moved(self, camera: np.ndarray, log_focal: float, point: np.ndarray) -> State:
-        """The state after the increments camera [S, 6 or 8] (rotation, translation, ...), log focal, point [P, 3]."""
+    def moved(self, camera: np.ndarray, shared: np.ndarray, point: np.ndarray) -> State:
+        """The state after the increments camera [S, 6 or 8] (rotation, translation, ...), shared [G], point [P, 3].
+
+        `shared` is the log focal length, alone or with the two readouts. The motion within a frame stays as it is.
+        """
         turn = exp_so3(camera[:, :3])
         points = self.points + (tangent_basis(self.points) @ point[..., None])[..., 0]
         scale, shift = self.depth_scale, self.depth_shift
@@ -58,9 +67,10 @@ class State:
             R=turn @ self.R,
             t=(turn @ self.t[..., None])[..., 0] + camera[:, 3:6],
             points=points / np.linalg.norm(points, axis=1, keepdims=True),
-            focal=self.focal * float(np.exp(log_focal)),
+            focal=self.focal * float(np.exp(shared[0])),
             depth_scale=scale,
             depth_shift=shift,
+            shutter=self.shutter if len(shared) == 1 or self.shutter is None else self.shutter.slower(shared[1:]),
         )
 
 
@@ -70,27 +80,9 @@ class Linearised:
 
     residual: np.ndarray  # [O, 2]
     camera: np.ndarray  # [O, 2, 6]
-    focal: np.ndarray  # [O, 2], with respect to the log focal length
+    shared: np.ndarray  # [O, 2, G], with respect to the log focal length and, if asked for, the two readouts
     point: np.ndarray  # [O, 2, 3], in the tangent space of the homogeneous point
     inverse_depth: np.ndarray  # [O], w / z: negative behind the camera
-
-
-def exp_so3(omega: np.ndarray) -> np.ndarray:
-    """Rotation vectors [N, 3] -> matrices [N, 3, 3]."""
-    theta2 = np.square(omega).sum(-1)[:, None, None]
-    theta = np.sqrt(np.maximum(theta2, 1e-16))
-    small = theta2 < 1e-8
-    a = np.where(small, 1 - theta2 / 6, np.sin(theta) / theta)
-    b = np.where(small, 0.5 - theta2 / 24, (1 - np.cos(theta)) / theta**2)
-    W = cross_matrix(omega)
-    return np.eye(3) + a * W + b * (W @ W)
-
-
-def cross_matrix(v: np.ndarray) -> np.ndarray:
-    """[N, 3] -> [N, 3, 3] with cross_matrix(v) @ x = v x x."""
-    out = np.zeros((len(v), 3, 3))
-    out[:, 0, 1], out[:, 0, 2], out[:, 1, 2] = -v[:, 2], v[:, 1], -v[:, 0]
-    return out - out.swapaxes(1, 2)
 
 
 def tangent_basis(unit: np.ndarray) -> np.ndarray:
@@ -102,11 +94,26 @@ def tangent_basis(unit: np.ndarray) -> np.ndarray:
     return np.eye(4)[None, :, :3] - (beta[:, None] * v)[:, :, None] * v[:, None, :3]
 
 
+def moments(state: State, uv: np.ndarray) -> np.ndarray:
+    """Where pixels [O, 2] lie in the time of their picture's readout along its width and height [O, 2], -1/2 to 1/2."""
+    return (uv - state.center) / (2 * state.center)
+
+
+def projections(state: State, obs: Observations) -> np.ndarray:
+    """cam_from_world [O, 3, 4] of each observation, at its own moment."""
+    P = np.concatenate((state.R, state.t[:, :, None]), -1)[obs.frame]
+    if state.shutter is None:
+        return P
+    since = state.shutter.since(obs.frame, moments(state, obs.uv))
+    P = exp_so3(since[:, :3]) @ P
+    P[:, :, 3] += since[:, 3:]
+    return P
+
+
 def camera_points(state: State, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Homogeneous points in their cameras' axes: [O, 3] and w [O]."""
+    """Homogeneous points in the axes of the cameras that saw them: [O, 3] and w [O]."""
     X = state.points[obs.point]
-    R, t = state.R[obs.frame], state.t[obs.frame]
-    return (R @ X[:, :3, None])[..., 0] + X[:, 3:] * t, X[:, 3]
+    return (projections(state, obs) @ X[..., None])[..., 0], X[:, 3]
 
 
 def residuals(state: State, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
@@ -117,9 +124,14 @@ def residuals(state: State, obs: Observations) -> tuple[np.ndarray, np.ndarray]:
     return Xc[:, :2] / z[:, None] * f + state.center - obs.uv, w / z
 
 
-def linearise(state: State, obs: Observations) -> Linearised:
-    """Residuals and analytic derivatives at `state`."""
-    Xc, w = camera_points(state, obs)
+def linearise(state: State, obs: Observations, readout: bool = False) -> Linearised:
+    """Residuals and analytic derivatives at `state`, on demand also those with respect to the readouts.
+
+    A camera that rolls is moved by its increment at each observation's own moment, and its twist stays: both differ
+    from the exact derivative by the turn of the camera within one frame.
+    """
+    P, X = projections(state, obs), state.points[obs.point]
+    Xc, w = (P @ X[..., None])[..., 0], X[:, 3]
     z = _safe(Xc[:, 2])
     f = state.focal * np.array([1.0, state.aspect])
     xy = Xc[:, :2] / z[:, None]
@@ -131,9 +143,13 @@ def linearise(state: State, obs: Observations) -> Linearised:
     camera = np.empty((len(obs), 2, 6))
     camera[:, :, :3] = -D @ cross_matrix(Xc)
     camera[:, :, 3:] = D * w[:, None, None]
-    P = np.concatenate((state.R, state.t[:, :, None]), -1)
-    point = (D @ P[obs.frame]) @ tangent_basis(state.points)[obs.point]
-    return Linearised(image + state.center - obs.uv, camera, image, point, w / z)
+    point = (D @ P) @ tangent_basis(state.points)[obs.point]
+    shared = image[:, :, None]
+    if readout:
+        assert state.shutter is not None
+        along = (camera @ state.shutter.twist[obs.frame][..., None])[..., 0]
+        shared = np.concatenate((shared, along[:, :, None] * moments(state, obs.uv)[:, None]), 2)
+    return Linearised(image + state.center - obs.uv, camera, shared, point, w / z)
 
 
 def _safe(z: np.ndarray) -> np.ndarray:

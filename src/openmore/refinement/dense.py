@@ -23,6 +23,7 @@ from openmore.refinement import residual_motion
 from openmore.refinement.background import FEWEST, Background, is_fixed
 from openmore.refinement.dense_depth import DenseDepth, complete, confidence_of, guess, noise_of
 from openmore.refinement.flow_window import FlowWindow
+from openmore.refinement.shutter import Shutter
 from openmore.refinement.smoothing import Edges, edges_of
 from openmore.refinement.triangulated import Sight, sight, triangulate
 from openmore.threads import in_order
@@ -49,14 +50,16 @@ class DenseFrame:
 
 class DenseWalk:
     """Frames of one clip. `picture(s)` is uint8 [H, W, 3] at most FLOW_SIDE wide; K [S, 3, 3] in its pixels;
-    `depth(s)` the predicted depth [h, w]; `shot` [S] the shot's number, -1 where the camera was not solved."""
+    `depth(s)` the predicted depth [h, w]; `shot` [S] the shot's number, -1 where the camera was not solved.
+    Flow is between the pictures as they are; where their `shutter` rolls, its ends are set upright."""
 
     def __init__(
         self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, shot: np.ndarray,
-        depth: Callable[[int], np.ndarray], flow: FlowEstimator,
+        depth: Callable[[int], np.ndarray], flow: FlowEstimator, shutter: Shutter | None = None,
     ):  # fmt: skip
         self.window = FlowWindow(picture, K, world_from_cam, flow)
         self.shot, self.depth, self.rule = shot, depth, Rule()
+        self.shutter = shutter if shutter is not None and shutter.rolls else None
         self._picture = picture
         self._backgrounds: dict[int, Background | None] = {}
         self._lock = threading.Lock()  # of the backgrounds
@@ -103,16 +106,21 @@ class DenseWalk:
                 seen = self.window.seen(s, other)
                 if seen is None or (seen[2] > 0.5).mean() < LOST_FLOW:
                     break
-                seen = grid.read(seen)
-                K, turn = self.window.K, self.window.b_from_a(s, other)
-                found.append((other, sight(K[s], K[other], turn, grid.u, grid.v, seen[:2], seen[2])))
+                found.append((other, self._sight(s, other, grid, grid.read(seen))))
         return found
 
     def _again(self, s: int, other: int, grid: _Grid, inverse: np.ndarray) -> Sight:
         """The sight of a neighbour, the motion that inverse depth [h, w] predicts undone before flow is estimated."""
-        seen = grid.read(self.window.look_again(s, other, inverse))
+        return self._sight(s, other, grid, grid.read(self.window.look_again(s, other, inverse)))
+
+    def _sight(self, s: int, other: int, grid: _Grid, seen: np.ndarray) -> Sight:
+        """`seen` [3, h, w]: where the grid's pixels were seen, and how surely."""
         K, turn = self.window.K, self.window.b_from_a(s, other)
-        return sight(K[s], K[other], turn, grid.u, grid.v, seen[:2], seen[2])
+        if self.shutter is None:
+            return sight(K[s], K[other], turn, grid.u, grid.v, seen[:2], seen[2])
+        at = np.stack((grid.u, grid.v))
+        u, v = at - self.shutter.shift(s, at, K[s])
+        return sight(K[s], K[other], turn, u, v, seen[:2], seen[2], self.shutter.shift(other, seen[:2], K[other]))
 
     def _motion(
         self, s: int, grid: _Grid, image: np.ndarray, edges: Edges, sights: Sequence[tuple[int, Sight]],

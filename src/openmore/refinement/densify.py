@@ -18,6 +18,7 @@ from openmore.progress import ProgressCallback, silent
 from openmore.refinement.dense import FLOW_SIDE, DenseFrame, DenseWalk
 from openmore.refinement.report import DenseReport, RefinementReport
 from openmore.refinement.residual_motion import MOVING
+from openmore.refinement.shutter import Shutter
 from openmore.refinement.survey import working_size
 from openmore.types import FramePrediction
 
@@ -31,6 +32,7 @@ def measure(
     report: RefinementReport,
     depth: Callable[[int], np.ndarray],
     flow: FlowEstimator,
+    shutter: Shutter | None = None,
     progress: ProgressCallback = silent,
 ) -> list[DenseFrame]:
     """Dense depth and motion of all frames; K [S, 3, 3] in pixels of the pictures, `depth(s)` in the cameras' units."""
@@ -40,7 +42,7 @@ def measure(
         return [DenseFrame(None, None, None, 0.0)] * len(pictures)
     scaled = np.diag([side[1] / width, side[0] / height, 1.0]) @ K
     walk = DenseWalk(
-        lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, flow
+        lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, flow, shutter
     )
     frames = []
     for frame in walk:

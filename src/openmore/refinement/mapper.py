@@ -19,9 +19,11 @@ import numpy as np
 from openmore.refinement.bundle import Observations, State
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import intrinsics
+from openmore.refinement.rolling import find_readout, free_axes, is_possible, with_twist
+from openmore.refinement.shutter import Shutter
 from openmore.refinement.solver import Settings, solve
 from openmore.refinement.tracks import renumber
-from openmore.refinement.triangulate import fits, ray_angles, triangulate
+from openmore.refinement.triangulate import fits, ray_angles, support, triangulate
 from openmore.refinement.twoview import Pair, RelativeMotion, relative_motion
 
 MIN_ANGLE = 1.0  # degrees, while growing
@@ -32,6 +34,7 @@ MIN_PNP = 15  # inliers
 PNP_PX = 3.0
 OUTLIER_PX = 3.0
 SEEDS = 10  # pairs tried as the beginning
+TRIAL = 6  # iterations of the solves that ask whether the shutter rolls
 WINDOW = 8  # frames adjusted after each new one,
 WITNESSES = 16  # while so many see their points: a long track costs no more than a short one
 
@@ -85,10 +88,10 @@ class Mapper:
                 self.adjust_all(first, iterations=8)
         return True
 
-    def start_from(self, world_from_cam: np.ndarray, frames: np.ndarray) -> None:
+    def start_from(self, world_from_cam: np.ndarray, frames: np.ndarray, shutter: Shutter | None = None) -> None:
         """Take the cameras [S, 4, 4] of some frames as they are given."""
         R = world_from_cam[:, :3, :3].swapaxes(1, 2)
-        self.state = replace(self.state, R=R.copy(), t=-(R @ world_from_cam[:, :3, 3:])[..., 0])
+        self.state = replace(self.state, R=R.copy(), t=-(R @ world_from_cam[:, :3, 3:])[..., 0], shutter=shutter)
         self.known[frames] = True
 
     def extend(self, frame: int) -> bool:
@@ -112,12 +115,47 @@ class Mapper:
         self._place(np.flatnonzero(self.known[self.obs.frame]))
 
     def polish(self) -> None:
-        """The last solves: all points again from the cameras, now also far ones; outliers judged anew each time."""
-        first = int(np.flatnonzero(self.known)[0])
-        for width in POLISHES_PX:
-            self.refresh()
-            known = np.flatnonzero(self.known)
-            self._adjust(known, held=[first], iterations=15, focal=self.focal.free, robust_px=width)
+        """The last solves: all points again from the cameras, now also far ones; outliers judged anew each time.
+
+        Between the first and the others it is asked whether the shutter rolls. Cameras that were bent to fit a rolling
+        picture see other points and outliers than straight ones: they begin once more.
+        """
+        self._polish(POLISHES_PX[0])
+        upright = self._copy()
+        if self.state.shutter is None:
+            self._try_rolling(upright)
+        for width in POLISHES_PX[1:]:
+            self._polish(width)
+        if not is_possible(self.state):
+            self.state, self.placed, self.good = upright
+            for width in POLISHES_PX[1:]:
+                self._polish(width)
+
+    def _copy(self) -> tuple[State, np.ndarray, np.ndarray]:
+        return replace(self.state, points=self.state.points.copy()), self.placed.copy(), self.good.copy()
+
+    def _polish(self, width: float) -> None:
+        if self.state.shutter is not None:
+            self.state = with_twist(self.state, self.known)
+        self.refresh()
+        known = np.flatnonzero(self.known)
+        self._adjust(known, held=[int(known[0])], iterations=15, focal=self.focal.free, robust_px=width)
+
+    def _try_rolling(self, upright: tuple[State, np.ndarray, np.ndarray]) -> None:
+        """Go on with a rolling shutter, where the tracks show one and are better explained by it than `upright`."""
+        used = self.used()
+        points = np.unique(used.point)
+        free = self.known.copy()
+        free[np.flatnonzero(free)[0]] = False
+        settings = Settings(free, self.focal.free, iterations=TRIAL, focal_prior=self.focal.prior, tolerance=1e-3)
+        found = find_readout(replace(self.state, points=self.state.points[points]), renumber(used), settings)
+        if found is None:
+            return
+        before = support(self.state, used)
+        self.state = replace(self.state, shutter=found)
+        self._polish(POLISHES_PX[0])
+        if support(self.state, self.used()) < before:
+            self.state, self.placed, self.good = upright
 
     def used(self) -> Observations:
         """The observations that hold up the present solution; point numbers are those of `state.points`."""
@@ -260,8 +298,9 @@ class Mapper:
         obs = renumber(self.obs.select(rows))
         prior = self.focal.prior if focal else None
         settings = Settings(
-            free, free_focal=focal, robust_px=robust_px, iterations=iterations, focal_prior=prior, tolerance=1e-3
-        )
+            free, free_focal=focal, free_readout=free_axes(self.state), robust_px=robust_px,
+            iterations=iterations, focal_prior=prior, tolerance=1e-3,
+        )  # fmt: skip
         solved = solve(replace(self.state, points=self.state.points[points]), obs, settings).state
         every = self.state.points
         every[points] = solved.points

@@ -65,39 +65,43 @@ def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Normal:
-    """Sums of products of derivatives; c = camera, g = log focal length, p = point. b = minus the gradient."""
+    """Sums of products of derivatives; c = camera, g = what all share, p = point. b = minus the gradient."""
 
     cc: np.ndarray  # [S, c, c]
-    cg: np.ndarray  # [S, c]
+    cg: np.ndarray  # [S, c, G]
     bc: np.ndarray  # [S, c]
     pp: np.ndarray  # [P, 3, 3]
-    gp: np.ndarray  # [P, 3]
+    gp: np.ndarray  # [P, G, 3]
     bp: np.ndarray  # [P, 3]
     cp: np.ndarray  # [O, c, 3], per observation
-    gg: float = 0.0
-    bg: float = 0.0
+    gg: np.ndarray  # [G, G]
+    bg: np.ndarray  # [G]
 
     @staticmethod
-    def zeros(frames: int, points: int, observations: int, c: int) -> Normal:
+    def zeros(frames: int, points: int, observations: int, c: int, shared: int) -> Normal:
         """Nothing summed yet."""
-        cameras = np.zeros((frames, c, c)), np.zeros((frames, c)), np.zeros((frames, c))
+        cameras = np.zeros((frames, c, c)), np.zeros((frames, c, shared)), np.zeros((frames, c))
         return Normal(
-            *cameras, np.zeros((points, 3, 3)), np.zeros((points, 3)), np.zeros((points, 3)),
-            np.empty((observations, c, 3)),
+            *cameras, np.zeros((points, 3, 3)), np.zeros((points, shared, 3)), np.zeros((points, 3)),
+            np.empty((observations, c, 3)), np.zeros((shared, shared)), np.zeros(shared),
         )  # fmt: skip
 
 
 def normal_equations(
-    state: State, parts: list[Slice], observations: int, *, robust_px: float, translate: bool, depth: DepthPrior | None
-) -> Normal:
-    """The normal equations at `state`, without priors on cameras and without damping."""
-    width = 6 if depth is None else 8
-    total = Normal.zeros(len(state.R), len(state.points), observations, width)
+    state: State, parts: list[Slice], observations: int, *,
+    robust_px: float, translate: bool, readout: bool, depth: DepthPrior | None,
+) -> Normal:  # fmt: skip
+    """The normal equations at `state`, without priors on cameras and without damping.
+
+    What all cameras share is the log focal length and, with `readout`, the two readouts after it.
+    """
+    width, shared = 6 if depth is None else 8, 3 if readout else 1
+    total = Normal.zeros(len(state.R), len(state.points), observations, width, shared)
     for part in parts:
         local = replace(state, points=state.points[part.points])
-        blocks = reprojection_blocks(local, part.obs, robust_px, width, translate)
+        blocks = reprojection_blocks(local, part.obs, robust_px, width, translate, readout)
         if depth is not None:
-            blocks.add(*depth_blocks(local, part.obs, depth))
+            blocks.add(*depth_blocks(local, part.obs, depth, shared))
         total.cp[part.rows] = blocks.cp
         for name in ("pp", "gp", "bp"):
             part.per_point(getattr(blocks, name), getattr(total, name))

@@ -27,7 +27,17 @@ from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.second_solve import FEW, compare, without_movers
-from openmore.refinement.shot import ShotInput, ShotSolution, judge, solve_shot, started_from, state_of, world_from_cam
+from openmore.refinement.shot import (
+    ShotInput,
+    ShotSolution,
+    judge,
+    readout_of,
+    solve_shot,
+    started_from,
+    state_of,
+    world_from_cam,
+)
+from openmore.refinement.shutter import Shutter
 from openmore.refinement.structure import Structure, joined, structure_of
 from openmore.refinement.survey import ImageSource, Survey, survey
 from openmore.refinement.uncertainty import camera_sigmas
@@ -45,6 +55,7 @@ class RefinementResult:
     depth_scale: np.ndarray  # [S]; refined depth = depth_scale * depth + depth_shift
     depth_shift: np.ndarray  # [S], scene units
     report: RefinementReport
+    shutter: Shutter  # when the pixels of each frame were seen, scene units
     structure: Structure  # the points of moving cameras and where they were seen, pixels of the pictures given
 
     def in_pixels(self, ratio: np.ndarray, structures: list[Structure]) -> RefinementResult:
@@ -114,7 +125,7 @@ def _once_more(
     again = _Job(seen, job.network, job.K, job.known_K, job.options, job.solved)
     second = again.run(progress).in_pixels(1 / ratio, again.structures)
     pairs = list(seen.pairs.values())
-    before, after = ((r.world_from_cam, np.diag(ratio) @ r.K[0]) for r in (first, second))
+    before, after = (state_of(r.world_from_cam, np.diag(ratio) @ r.K[0], r.shutter) for r in (first, second))
     verdict = compare(before, after, again._tracks(pairs), dropped)
     chosen = second if verdict.taken else first
     chosen.report.before, chosen.report.second_solve = first.report.before, verdict
@@ -134,7 +145,13 @@ class _Job:
         self.report = RefinementReport(shape=seen.shape, focal_before=float(K[0, 0]), focal_free=not known_K)
         S = len(network)
         self.result = RefinementResult(
-            network.copy(), np.tile(K, (S, 1, 1)), np.ones(S), np.zeros(S), self.report, Structure.none()
+            network.copy(),
+            np.tile(K, (S, 1, 1)),
+            np.ones(S),
+            np.zeros(S),
+            self.report,
+            Shutter.none(S),
+            Structure.none(),
         )
         self.structures: list[Structure] = []
         self.sources: list[Source] = ["network"] * S
@@ -152,7 +169,7 @@ class _Job:
             self._shot(frames, obs)
             progress("solve", done + 1, len(shots))
         self.report.before = judge(state_of(self.network, self.K), obs)
-        self.report.after = judge(state_of(self.result.world_from_cam, self.result.K[0]), obs)
+        self.report.after = judge(state_of(self.result.world_from_cam, self.result.K[0], self.result.shutter), obs)
         self.report.focal_after = float(np.median(self.result.K[:, 0, 0]))
         self.report.sources = self.sources
         return self.result
@@ -184,7 +201,9 @@ class _Job:
             self._accept(shot, solution)
             self.report.starts.append(started_from(solution))
         else:
+            solution = None
             self.report.starts.append("none")
+        self.report.readouts.append(readout_of(solution))
 
     def _accept(self, shot: ShotInput, solution: ShotSolution) -> None:
         """Bring a solution to the network's units and world, and fill the frames it lacks."""
@@ -207,6 +226,9 @@ class _Job:
             if solution.placed[shot.frames].all():
                 self.solved[int(shot.frames[0])] = solution.state
             self.structures.append(structure_of(state, solution.obs, world_from_solver))
+        if state.shutter is not None:
+            self.result.shutter.readout[placed] = state.shutter.readout[placed]
+            self.result.shutter.twist[placed] = state.shutter.twist[placed]
         inside = np.zeros(S, bool)
         inside[shot.frames] = True
         first, last = shot.frames[0], shot.frames[-1] + 1

@@ -38,6 +38,18 @@ class SecondSolve:
 
 
 @dataclass(frozen=True)
+class LoopReport:
+    """Places of a long clip seen again. Gaps: pixels from where a place lands to where it was seen the other time."""
+
+    tied: int = 0  # far pairs of frames whose matches are points of the map at both ends
+    verified: int = 0  # of these, pairs that one similarity explains
+    used: int = 0  # of these, pairs that agree with the others
+    gap_px_before: float = float("nan")  # median over the places of all loops used
+    gap_px_after: float = float("nan")
+    taken: bool = False  # the closed solution is the answer
+
+
+@dataclass(frozen=True)
 class DenseReport:
     """Where depth and motion come from."""
 
@@ -62,6 +74,8 @@ class RefinementReport:
     focal_before: float = float("nan")  # pixels
     focal_after: float = float("nan")
     focal_free: bool = True  # False when K was given
+    # of each shot: frame intervals from the left column to the right one and from the top row to the bottom; 0: global
+    readouts: list[tuple[float, float]] = field(default_factory=list)
     depth_error: float = float("nan")  # median relative error of the predicted depth after scale and shift
     motion_change: float = float("nan")  # share of pixels whose moving/static label the residuals changed
     second_solve: SecondSolve | None = None  # None: movers held next to no matches

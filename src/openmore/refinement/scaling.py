@@ -49,7 +49,9 @@ def scene_scale(state: State, obs: Observations) -> float:
 def rescaled(state: State, scale: float) -> State:
     """The same solution in units `scale` times smaller: lengths grow by `scale`."""
     points = state.points * np.array([scale, scale, scale, 1.0])
-    return replace(state, t=state.t * scale, points=points / np.linalg.norm(points, axis=1, keepdims=True))
+    shutter = None if state.shutter is None else state.shutter.rescaled(scale)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return replace(state, t=state.t * scale, points=points, shutter=shutter)
 
 
 def fit_depth(state: State, obs: Observations, frames: int) -> DepthFit:

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmore.refinement.bundle import Observations
+from openmore.refinement.bundle import Observations, State
 from openmore.refinement.prior import LEAST_WEIGHT, MOVING, nearest
 from openmore.refinement.report import Fit, SecondSolve
-from openmore.refinement.shot import judge, state_of
+from openmore.refinement.shot import judge, world_from_cam
 from openmore.refinement.survey import Survey
 from openmore.refinement.twoview import Pair
 
@@ -42,12 +42,10 @@ def without_movers(seen: Survey, motion: Sequence[np.ndarray]) -> tuple[Survey, 
     return replace(seen, pairs=pairs, weight=weight), 1 - kept / max(total, 1)
 
 
-def compare(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], static: Observations, dropped: float
-) -> SecondSolve:
-    """Both answers (world_from_cam [S, 4, 4], K [3, 3]) on the static tracks, and whether the second is to be taken."""
-    before, after = (judge(state_of(*answer), static) for answer in (first, second))
-    turn, shift = difference(first[0], second[0])
+def compare(first: State, second: State, static: Observations, dropped: float) -> SecondSolve:
+    """Both answers on the static tracks, and whether the second is to be taken."""
+    before, after = judge(first, static), judge(second, static)
+    turn, shift = difference(world_from_cam(first), world_from_cam(second))
     better = _explains(after, before) and (turn > LEAST_TURN_DEG or shift > LEAST_SHIFT)
     if turn > LARGE_TURN_DEG or shift > LARGE_SHIFT:  # two answers far apart: a weak video, not better weights
         better = better and after.inlier_share > before.inlier_share + CLEARLY

@@ -22,8 +22,9 @@ from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import focal_from_pairs, focal_from_rotations, intrinsics
 from openmore.refinement.mapper import FocalModel, Mapper
 from openmore.refinement.report import Fit, Start
+from openmore.refinement.shutter import Shutter
 from openmore.refinement.tracks import renumber
-from openmore.refinement.triangulate import best_points, fits
+from openmore.refinement.triangulate import best_points, fits, support
 from openmore.refinement.turning import adjust_rotations, chain_rotations
 from openmore.refinement.twoview import Pair
 
@@ -111,24 +112,31 @@ def started_from(solution: ShotSolution) -> Start:
     return "turn" if solution.kind == "turning" else "none"
 
 
+def readout_of(solution: ShotSolution | None) -> tuple[float, float]:
+    """Frame intervals from the left column to the right one and from the top row to the bottom, for the report."""
+    if solution is None or solution.state.shutter is None:
+        return 0.0, 0.0
+    width, height = solution.state.shutter.readout[0]
+    return round(float(width), 4), round(float(height), 4)
+
+
 def judge(state: State, obs: Observations) -> Fit:
     """How well the cameras of `state` explain the tracks, whatever its points are."""
     if not len(obs):
         return Fit(float("nan"), 0.0, 0)
     trial = replace(state, points=best_points(state, obs))
-    residual, inverse_depth = residuals(trial, obs)
-    squared = np.square(residual).sum(1)
-    support = float((1 / (1 + squared))[inverse_depth > 0].sum())
-    return Fit(float(np.sqrt(np.median(squared))), float(fits(trial, obs, INLIER_PX).mean()), len(obs), support)
+    median = float(np.sqrt(np.median(np.square(residuals(trial, obs)[0]).sum(1))))
+    return Fit(median, float(fits(trial, obs, INLIER_PX).mean()), len(obs), support(trial, obs))
 
 
-def state_of(world_from_cam: np.ndarray, K: np.ndarray) -> State:
+def state_of(world_from_cam: np.ndarray, K: np.ndarray, shutter: Shutter | None = None) -> State:
     """A state without points from cameras [S, 4, 4] and K [3, 3]."""
     R = world_from_cam[:, :3, :3].swapaxes(1, 2)
     none = np.zeros(len(R))
     return State(
         R=R.copy(), t=-(R @ world_from_cam[:, :3, 3:])[..., 0], points=np.zeros((0, 4)), focal=float(K[0, 0]),
         aspect=float(K[1, 1] / K[0, 0]), center=K[:2, 2].copy(), depth_scale=none, depth_shift=none.copy(),
+        shutter=shutter,
     )  # fmt: skip
 
 
@@ -179,7 +187,7 @@ def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
     focal = FocalModel(not shot.known_K, None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA))
     if shot.start is not None:
         mapper = Mapper(shot.obs, len(shot.network), intrinsics_of(shot.start), focal)
-        mapper.start_from(world_from_cam(shot.start), shot.frames)
+        mapper.start_from(world_from_cam(shot.start), shot.frames, shot.start.shutter)
         return _finish(mapper, shot, from_network=False)
     answers = []
     for rank in range(STARTS if len(shot.frames) <= SHORT and is_flat(shot.pairs) else 1):

@@ -30,6 +30,7 @@ class Settings:
 
     free_cameras: np.ndarray  # [S] bool
     free_focal: bool = False
+    free_readout: tuple[bool, bool] = (False, False)  # along the width and the height; needs a shutter
     translate: bool = True  # False: rotations only, the camera stands on a tripod
     robust_px: float = 1.0  # width of the Cauchy loss, pixels
     iterations: int = 20
@@ -97,7 +98,7 @@ class _Reduced:
     system: CameraSystem
     L_inverse: np.ndarray  # [P, 3, 3], inverse Cholesky factors of the point blocks
     z: np.ndarray  # [P, 3]
-    z_focal: np.ndarray  # [P, 3]
+    z_shared: np.ndarray  # [P, 3, G]
 
 
 class _Plan:
@@ -124,8 +125,9 @@ class _Plan:
         """Without the priors on cameras and the damping."""
         s = self.settings
         return normal_equations(
-            state, self.slices, len(self.obs), robust_px=s.robust_px, translate=s.translate, depth=s.depth
-        )
+            state, self.slices, len(self.obs),
+            robust_px=s.robust_px, translate=s.translate, readout=any(s.free_readout), depth=s.depth,
+        )  # fmt: skip
 
     def step(self, state: State, normal: Normal, damping: float) -> State | None:
         """The state after one damped step; None when the equations cannot be factored."""
@@ -133,42 +135,46 @@ class _Plan:
         solved = reduced.system.solve()
         if solved is None:
             return None
-        camera, focal = solved
+        camera, shared = solved
         along = np.zeros_like(reduced.z)
         for part in self.slices:
             of_points = normal.cp[part.rows].swapaxes(1, 2)
             part.per_point((of_points @ camera[part.obs.frame][..., None])[..., 0], along)
-        rest = reduced.z - (reduced.L_inverse @ along[..., None])[..., 0] - reduced.z_focal * focal
+        rest = reduced.z - (reduced.L_inverse @ along[..., None])[..., 0] - reduced.z_shared @ shared
         point = (reduced.L_inverse.swapaxes(1, 2) @ rest[..., None])[..., 0]
-        return state.moved(camera, focal, point)
+        return state.moved(camera, shared, point)
 
     def eliminate(self, normal: Normal, damping: float, state: State) -> _Reduced:
         """Factor the point blocks and take their share off the camera system."""
         L_inverse = np.linalg.inv(np.linalg.cholesky(damped(normal.pp, damping)))
-        z = L_inverse @ np.stack((normal.bp, normal.gp), -1)  # [P, 3, 2]: for the right side and for the focal length
+        # [P, 3, 1 + G]: for the right side and for what is shared
+        z = L_inverse @ np.concatenate((normal.bp[..., None], normal.gp.swapaxes(1, 2)), -1)
         system = self._camera_system(normal, damping, state)
-        system.bg -= float((z[..., 0] * z[..., 1]).sum())
-        system.h -= float(np.square(z[..., 1]).sum())
+        among = np.einsum("pkg,pkh->gh", z, z, optimize=True)
+        system.bg = system.bg - among[0, 1:]
+        system.h = system.h - among[1:, 1:]
         back = L_inverse.swapaxes(1, 2) @ z
-        share = np.zeros((*system.b.shape, 2))
+        share = np.zeros((*system.b.shape, z.shape[-1]))
         for part in self.slices:
             part.per_frame(normal.cp[part.rows] @ back[part.points][part.obs.point], share)
         system.b -= share[..., 0]
-        system.g -= share[..., 1]
+        system.g -= share[..., 1:]
         for later, earlier, shares in self.coupling.shares(normal.cp, L_inverse):
             system.subtract(later, earlier, shares)
-        return _Reduced(system, L_inverse, z[..., 0], z[..., 1])
+        return _Reduced(system, L_inverse, z[..., 0], z[..., 1:])
 
     def _camera_system(self, normal: Normal, damping: float, state: State) -> CameraSystem:
         """The camera blocks with the priors and the damping."""
         s = self.settings
-        Hcc, bc, h, bg = normal.cc.copy(), normal.bc.copy(), normal.gg, normal.bg
+        Hcc, bc, h, bg = normal.cc.copy(), normal.bc.copy(), normal.gg.copy(), normal.bg.copy()
         if s.focal_prior is not None:
-            h, bg = h + s.focal_prior[1] ** -2, bg - (np.log(state.focal) - s.focal_prior[0]) * s.focal_prior[1] ** -2
+            h[0, 0] += s.focal_prior[1] ** -2
+            bg[0] -= (np.log(state.focal) - s.focal_prior[0]) * s.focal_prior[1] ** -2
         if s.depth is not None:
             s.depth.hold(state, Hcc, bc)
-        border = normal.cg.copy(), h * (1 + damping), bg
-        return CameraSystem(damped(Hcc, damping), bc, *border, s.free_cameras, s.free_focal, self.coupling.span)
+        border = normal.cg.copy(), h * (1 + damping * np.eye(len(h))), bg
+        free_shared = np.array([s.free_focal, *s.free_readout][: len(h)])
+        return CameraSystem(damped(Hcc, damping), bc, *border, s.free_cameras, free_shared, self.coupling.span)
 
 
 def damped(blocks: np.ndarray, damping: float) -> np.ndarray:

@@ -14,22 +14,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmore.refinement.bundle import Observations, State, camera_points, cross_matrix, linearise, tangent_basis
+from openmore.refinement.bundle import Observations, State, camera_points, linearise, projections, tangent_basis
+from openmore.refinement.rotations import cross_matrix
 
 
 @dataclass
 class Blocks:
-    """Products of derivatives per observation; c = camera, g = log focal length, p = point. b = minus the gradient."""
+    """Products of derivatives per observation; c = camera, g = what all share, p = point. b = minus the gradient."""
 
     cc: np.ndarray  # [O, c, c]
-    cg: np.ndarray  # [O, c]
+    cg: np.ndarray  # [O, c, G]
     cp: np.ndarray  # [O, c, 3]
-    gp: np.ndarray  # [O, 3]
+    gp: np.ndarray  # [O, G, 3]
     pp: np.ndarray  # [O, 3, 3]
     bc: np.ndarray  # [O, c]
     bp: np.ndarray  # [O, 3]
-    gg: float
-    bg: float
+    gg: np.ndarray  # [G, G]
+    bg: np.ndarray  # [G]
 
     def add(self, rows: np.ndarray, other: Blocks) -> None:
         """Add the blocks of the observations `rows`."""
@@ -72,37 +73,39 @@ def robust_weight(residual: np.ndarray, width: float) -> np.ndarray:
 
 
 def products(c: np.ndarray, g: np.ndarray, p: np.ndarray, r: np.ndarray, weight: np.ndarray) -> Blocks:
-    """Blocks of derivatives c [N, d, C], g [N, d], p [N, d, 3] of residuals r [N, d]."""
-    C = c.shape[2]
-    J = np.concatenate((c, g[..., None], p, r[..., None]), 2)
+    """Blocks of derivatives c [N, d, C], g [N, d, G], p [N, d, 3] of residuals r [N, d]."""
+    C, G = c.shape[2], g.shape[2]
+    J = np.concatenate((c, g, p, r[..., None]), 2)
     H = (weight[:, None, None] * J).swapaxes(1, 2) @ J  # one product for all; the blocks are its parts
-    camera, point = slice(0, C), slice(C + 1, C + 4)
+    camera, shared, point = slice(0, C), slice(C, C + G), slice(C + G, C + G + 3)
     return Blocks(
         cc=H[:, camera, camera],
-        cg=H[:, camera, C],
+        cg=H[:, camera, shared],
         cp=H[:, camera, point],
-        gp=H[:, C, point],
+        gp=H[:, shared, point],
         pp=H[:, point, point],
         bc=-H[:, camera, -1],
         bp=-H[:, point, -1],
-        gg=float(H[:, C, C].sum()),
-        bg=-float(H[:, C, -1].sum()),
+        gg=H[:, shared, shared].sum(0),
+        bg=-H[:, shared, -1].sum(0),
     )
 
 
-def reprojection_blocks(state: State, obs: Observations, width_px: float, width: int, translate: bool) -> Blocks:
+def reprojection_blocks(
+    state: State, obs: Observations, width_px: float, width: int, translate: bool, readout: bool
+) -> Blocks:
     """Blocks of the reprojection residuals, with camera blocks of `width` unknowns."""
-    lin = linearise(state, obs)
+    lin = linearise(state, obs, readout)
     camera = np.zeros((len(obs), 2, width))
     camera[:, :, :6] = lin.camera
     if not translate:
         camera[:, :, 3:6] = 0
     weight = obs.weight * robust_weight(lin.residual, width_px)
-    return products(camera, lin.focal, lin.point, lin.residual, weight)
+    return products(camera, lin.shared, lin.point, lin.residual, weight)
 
 
-def depth_blocks(state: State, obs: Observations, prior: DepthPrior) -> tuple[np.ndarray, Blocks]:
-    """The observations that have a predicted depth, and their blocks."""
+def depth_blocks(state: State, obs: Observations, prior: DepthPrior, shared: int) -> tuple[np.ndarray, Blocks]:
+    """The observations that have a predicted depth, and their blocks, with zeros for the `shared` unknowns."""
     rows = np.flatnonzero(np.isfinite(obs.depth))
     seen = obs.select(rows)
     X, w = camera_points(state, seen)
@@ -114,9 +117,10 @@ def depth_blocks(state: State, obs: Observations, prior: DepthPrior) -> tuple[np
     camera[:, 0, 5] = by_z * w
     camera[:, 0, 6] = rho * (predicted - state.depth_shift[seen.frame])
     camera[:, 0, 7] = rho
-    by_X = by_z[:, None] * np.concatenate((state.R[:, 2], state.t[:, 2:]), -1)[seen.frame]
+    by_X = by_z[:, None] * projections(state, seen)[:, 2]
     by_X[:, 3] += predicted / z
     point = by_X[:, None, :] @ tangent_basis(state.points)[seen.point]
     r = (rho * predicted - 1)[:, None] / prior.sigma
     weight = seen.weight * robust_weight(r, 1.0)
-    return rows, products(camera / prior.sigma, np.zeros_like(r), point / prior.sigma, r, weight)
+    nothing = np.zeros((len(rows), 1, shared))
+    return rows, products(camera / prior.sigma, nothing, point / prior.sigma, r, weight)

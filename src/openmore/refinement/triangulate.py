@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmore.refinement.bundle import Observations, State, residuals
+from openmore.refinement.bundle import Observations, State, projections, residuals
 from openmore.refinement.twoview import angle_between
 
 
@@ -47,7 +47,7 @@ def _normal_matrices(state: State, obs: Observations) -> np.ndarray:
     if not len(obs):
         return np.zeros((0, 4, 4))
     x = (obs.uv - state.center) / (state.focal * np.array([1.0, state.aspect]))
-    P = np.concatenate((state.R, state.t[:, :, None]), -1)[obs.frame]
+    P = projections(state, obs)
     rows = x[:, :, None] * P[:, 2:3] - P[:, :2]
     return np.add.reduceat(rows.swapaxes(1, 2) @ rows, point_starts(obs))
 
@@ -58,7 +58,7 @@ def ray_angles(state: State, obs: Observations) -> np.ndarray:
         return np.zeros(0)
     rays = np.concatenate(((obs.uv - state.center) / (state.focal * np.array([1.0, state.aspect])),
                            np.ones((len(obs), 1))), 1)  # fmt: skip
-    rays = (state.R[obs.frame].swapaxes(1, 2) @ rays[..., None])[..., 0]
+    rays = (projections(state, obs)[:, :, :3].swapaxes(1, 2) @ rays[..., None])[..., 0]
     starts = point_starts(obs)
     first = np.repeat(rays[starts], np.diff(np.r_[starts, len(obs)]), axis=0)
     return np.degrees(np.maximum.reduceat(angle_between(rays, first), starts))
@@ -68,6 +68,12 @@ def fits(state: State, obs: Observations, width_px: float) -> np.ndarray:
     """Which observations [O] lie in front of their camera and within `width_px` of their point."""
     residual, inverse_depth = residuals(state, obs)
     return (np.square(residual).sum(1) < width_px**2) & (inverse_depth > 0)
+
+
+def support(state: State, obs: Observations) -> float:
+    """What solutions are compared by: 1 / (1 + error^2 / px^2), summed over observations in front of their cameras."""
+    residual, inverse_depth = residuals(state, obs)
+    return float((1 / (1 + np.square(residual).sum(1)))[inverse_depth > 0].sum())
 
 
 def point_starts(obs: Observations) -> np.ndarray:

@@ -28,11 +28,12 @@ class Sight:
     B: np.ndarray  # [3] float32, the epipole's direction: homogeneous pixels per unit of inverse depth
     seen: np.ndarray  # [2, H, W] float32, pixels of the other frame
     variance: np.ndarray  # [H, W] float32, squared pixels; infinite = not seen
+    upright: np.ndarray  # [2, H, W] float32, seen, as a global shutter would have it
 
     def linear(self, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residual c + rho d in pixels, linearised where the point now lands: c and d, each [2, H, W]."""
         z = np.maximum(self.A[2] + inverse * self.B[2], _LEAST_Z)
-        return (self.seen * self.A[2] - self.A[:2]) / z, (self.seen * self.B[2] - self.B[:2, None, None]) / z
+        return (self.upright * self.A[2] - self.A[:2]) / z, (self.upright * self.B[2] - self.B[:2, None, None]) / z
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,20 @@ class Triangulation:
 
 def sight(
     K_a: np.ndarray, K_b: np.ndarray, b_from_a: np.ndarray, u: np.ndarray, v: np.ndarray, seen: np.ndarray,
-    confidence: np.ndarray,
+    confidence: np.ndarray, rolled: np.ndarray | None = None,
 ) -> Sight:  # fmt: skip
-    """The sight of pixels (u, v) [H, W] of frame a in frame b: `seen` [2, H, W] with `confidence` [H, W] 0..1."""
+    """The sight of pixels (u, v) [H, W] of frame a in frame b: `seen` [2, H, W] with `confidence` [H, W] 0..1.
+
+    `rolled` [2, H, W]: how far a rolling shutter has moved what was seen; u and v are without such a shift.
+    """
     M = K_b @ b_from_a[:3, :3] @ np.linalg.inv(K_a)
     A = np.stack([row[0] * u + row[1] * v + row[2] for row in M]).astype(np.float32)
     usable = (confidence > 0.5) & np.isfinite(seen).all(0)
     spread = FLOW_SIGMA**2 + 0.5 * (1 / np.maximum(confidence, 0.5) - 1)
     variance = np.where(usable, spread, np.inf).astype(np.float32)
-    return Sight(A, (K_b @ b_from_a[:3, 3]).astype(np.float32), np.where(usable, seen, 0).astype(np.float32), variance)
+    B = (K_b @ b_from_a[:3, 3]).astype(np.float32)
+    seen = np.where(usable, seen, 0).astype(np.float32)
+    return Sight(A, B, seen, variance, seen if rolled is None else seen - rolled)
 
 
 def triangulate(sights: Sequence[Sight], shape: tuple[int, int]) -> Triangulation:

@@ -3,6 +3,7 @@
 Choices
 - Rotations are chained along the strongest pairs from the first frame, and the adjustment takes the rest of the error
   out; every frame keeps the centre of the first, which is what such a video says about it.
+- Where the shutter rolls it is solved for as well (`rolling`): a pan by hand bends every picture.
 - The focal length is solved for together with the rotations: a turning camera shows it well.
 """
 
@@ -16,12 +17,15 @@ import numpy as np
 from openmore.refinement.bundle import Observations, State
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import intrinsics, matched_rays
+from openmore.refinement.rolling import find_readout, free_axes, is_possible, with_twist
 from openmore.refinement.solver import Settings, solve
 from openmore.refinement.tracks import renumber
-from openmore.refinement.triangulate import fits
+from openmore.refinement.triangulate import fits, support
 from openmore.refinement.twoview import ROTATION_PX, Pair, bearings, fit_rotation
 
 OUTLIER_PX = 3.0
+TRIAL = 6  # iterations of the solves that ask whether the shutter rolls
+TWISTS = 2  # solves with a rolling shutter, the motion within frames measured anew before each
 ROBUST_PX = (4.0, 1.0)  # of the two solves: chained rotations may begin pixels away, where a narrow loss is flat
 
 
@@ -51,15 +55,29 @@ def adjust_rotations(
 ) -> tuple[State, Observations]:
     """Rotations (and focal length) that fit the tracks best; `state` gives the start. Also the observations used."""
     obs = obs.select(known[obs.frame])
-    obs = renumber(obs.select((np.bincount(obs.point) > 1)[obs.point]))
+    every = renumber(obs.select((np.bincount(obs.point) > 1)[obs.point]))
     free = known.copy()
     free[first] = False
+    settings = Settings(free, free_focal=free_focal, translate=False, iterations=20, focal_prior=prior)
+    state, used = _adjusted(state, every, settings, ROBUST_PX)
+    shutter = find_readout(state, used, replace(settings, iterations=TRIAL)) if len(used) else None
+    if shutter is None:
+        return state, used
+    rolling = replace(state, shutter=shutter)
+    for _ in range(TWISTS):
+        rolling = with_twist(rolling, known)
+        rolling, seen = _adjusted(rolling, every, replace(settings, free_readout=free_axes(rolling)), ROBUST_PX[1:])
+    better = is_possible(rolling) and support(rolling, seen) > support(state, used)
+    return (rolling, seen) if better else (state, used)
+
+
+def _adjusted(
+    state: State, obs: Observations, settings: Settings, widths: Sequence[float]
+) -> tuple[State, Observations]:
+    """A solve for each width of the robust loss, outliers dropped after each."""
     state = replace(state, points=_at_infinity(state, obs))
-    for width in ROBUST_PX:
-        settings = Settings(
-            free, free_focal=free_focal, translate=False, robust_px=width, iterations=20, focal_prior=prior
-        )
-        state = solve(state, obs, settings).state
+    for width in widths:
+        state = solve(state, obs, replace(settings, robust_px=width)).state
         state = replace(state, points=_far(state.points[:, :3]))  # nothing holds w: its sign would be an accident
         ok = fits(state, obs, OUTLIER_PX)
         enough = np.bincount(obs.point[ok], minlength=len(state.points)) > 1

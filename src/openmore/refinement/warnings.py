@@ -11,7 +11,7 @@ import numpy as np
 
 from openmore.refinement.camera_motion import is_planar
 from openmore.refinement.report import Fit, RefinementReport
-from openmore.refinement.shot import ShotInput, ShotSolution
+from openmore.refinement.shot import ShotInput, ShotSolution, readout_of
 from openmore.refinement.survey import Survey
 
 FEW_POINTS = 60  # key points below which a frame is called blank
@@ -66,6 +66,17 @@ def describe_shot(report: RefinementReport, shot: ShotInput, solution: ShotSolut
         report.warn(f"{where}: pure rotation, no parallax; the camera's centre is kept fixed, depth is the network's")
     else:
         _describe_moving(report, shot, solution, where)
+    _describe_shutter(report, solution, where)
+
+
+def _describe_shutter(report: RefinementReport, solution: ShotSolution | None, where: str) -> None:
+    for readout, (a, b) in zip(readout_of(solution), (("left", "right"), ("top", "bottom"))):
+        if readout:
+            begin, end = (a, b) if readout > 0 else (b, a)
+            report.warn(
+                f"{where}: rolling shutter; a picture is read from {begin} to {end} in {abs(readout):.2f} of the time "
+                "between frames, and each pose is that of the picture's middle"
+            )
 
 
 def _describe_moving(report: RefinementReport, shot: ShotInput, solution: ShotSolution, where: str) -> None:
