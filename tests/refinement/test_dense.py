@@ -245,14 +245,19 @@ def test_the_guess_goes_on_with_the_plane_that_was_measured() -> None:
     assert np.abs(dense.inverse[below] * ground[below] - 1).mean() > 0.1
 
 
-def test_specks_are_dropped_and_movers_kept() -> None:
+def test_specks_are_dropped_and_holes_filled() -> None:
     motion = np.zeros((60, 80), np.float32)
     motion[5:7, 5:7] = 0.9
     motion[30:40, 20:30] = 0.9
-    cleaned = residual_motion.without_specks(motion)
-    np.testing.assert_allclose(cleaned[5:7, 5:7], 0.1, atol=1e-6)
-    cleaned[5:7, 5:7] = 0.9
-    np.testing.assert_array_equal(cleaned, motion)
+    motion[33:36, 24:27] = 0.2
+    motion[38:40, 26:28] = 0.2  # a notch, no hole
+    motion[:10, 60:] = 0.9
+    motion[:5, 70:] = 0.2  # a corner that the mover and the picture's edges close
+    tidied = residual_motion.tidied(motion)
+    np.testing.assert_allclose(tidied[5:7, 5:7], 0.1, atol=1e-6)
+    np.testing.assert_allclose(tidied[33:36, 24:27], 0.8, atol=1e-6)
+    tidied[5:7, 5:7], tidied[33:36, 24:27] = 0.9, 0.2
+    np.testing.assert_array_equal(tidied, motion)
 
 
 def test_a_known_mover_takes_the_depth_around_it() -> None:

@@ -148,7 +148,7 @@ class DenseWalk:
         odds = residual_motion.log_odds(scores)
         background = self._background(int(self.shot[s]), grid)
         if background is None:
-            return residual_motion.without_specks(residual_motion.probability(odds, edges))
+            return residual_motion.tidied(residual_motion.probability(odds, edges))
         return residual_motion.probability(background.judge(odds, image), edges)
 
     def _background(self, shot: int, grid: _Grid) -> Background | None:
