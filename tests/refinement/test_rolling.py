@@ -11,8 +11,8 @@ import pytest
 from openmore.refinement.bundle import Observations, State, linearise, residuals
 from openmore.refinement.dense import DenseWalk
 from openmore.refinement.refine import RefinementResult, refine
-from openmore.refinement.rolling import find_readout, log_so3, twists, with_twist
-from openmore.refinement.rotations import exp_so3
+from openmore.refinement.rolling import twists, unbent, with_twist
+from openmore.refinement.rotations import exp_so3, log_so3
 from openmore.refinement.shot import state_of, world_from_cam
 from openmore.refinement.shutter import Shutter
 from openmore.refinement.solver import Settings, solve
@@ -104,9 +104,8 @@ def test_readout_side_and_direction_are_found(readout: tuple[float, float]) -> N
     truth, obs = rolled(np.array(readout))
     settings = Settings(but_first(), iterations=30)
     bent = solve(truth, obs, settings).state
-    shutter = find_readout(bent, obs, settings)
-    assert shutter is not None
-    straight = replace(bent, shutter=shutter)
+    straight = unbent(bent, obs, settings)
+    assert straight is not None
     free = (readout[0] != 0, readout[1] != 0)
     for _ in range(3):
         straight = solve(with_twist(straight, np.ones(FRAMES, bool)), obs, replace(settings, free_readout=free)).state
@@ -120,7 +119,7 @@ def test_readout_side_and_direction_are_found(readout: tuple[float, float]) -> N
 def test_a_global_shutter_stays_one() -> None:
     truth, obs = rolled(np.zeros(2))
     settings = Settings(but_first(), iterations=30)
-    assert find_readout(solve(truth, obs, settings).state, obs, settings) is None
+    assert unbent(solve(truth, obs, settings).state, obs, settings) is None
 
 
 def test_a_camera_on_the_spot_rolls_too() -> None:

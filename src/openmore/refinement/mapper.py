@@ -19,7 +19,7 @@ import numpy as np
 from openmore.refinement.bundle import Observations, State
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import intrinsics
-from openmore.refinement.rolling import find_readout, free_axes, is_possible, with_twist
+from openmore.refinement.rolling import free_axes, is_possible, unbent, with_twist
 from openmore.refinement.shutter import Shutter
 from openmore.refinement.solver import Settings, solve
 from openmore.refinement.tracks import renumber
@@ -148,11 +148,11 @@ class Mapper:
         free = self.known.copy()
         free[np.flatnonzero(free)[0]] = False
         settings = Settings(free, self.focal.free, iterations=TRIAL, focal_prior=self.focal.prior, tolerance=1e-3)
-        found = find_readout(replace(self.state, points=self.state.points[points]), renumber(used), settings)
+        found = unbent(replace(self.state, points=self.state.points[points]), renumber(used), settings)
         if found is None:
             return
         before = support(self.state, used)
-        self.state = replace(self.state, shutter=found)
+        self.state = replace(found, points=self.state.points)
         self._polish(POLISHES_PX[0])
         if support(self.state, self.used()) < before:
             self.state, self.placed, self.good = upright

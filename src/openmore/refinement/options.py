@@ -16,6 +16,7 @@ class RefineOptions:
     tracks_per_cell: int = 4  # longest tracks kept in each of 12 x 12 cells (along the longer side) of every frame
     long_clip: int = 150  # frames above which tracks are cut to `span`, so that time stays linear
     span: int = 40  # frames
+    close_loops: bool = True  # in long clips, where cut tracks do not
     update_motion: bool = True  # measure which pixels move against the solved cameras
 
     def __post_init__(self) -> None:

@@ -79,6 +79,7 @@ class RefinementReport:
     depth_error: float = float("nan")  # median relative error of the predicted depth after scale and shift
     motion_change: float = float("nan")  # share of pixels whose moving/static label the residuals changed
     second_solve: SecondSolve | None = None  # None: movers held next to no matches
+    loops: list[LoopReport] = field(default_factory=list)  # one per moving shot of a long clip
     dense: DenseReport | None = None  # None: not asked for
     rotation_sigma_deg: np.ndarray = field(
         default_factory=lambda: np.zeros(0)

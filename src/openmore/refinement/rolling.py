@@ -52,8 +52,8 @@ def with_twist(state: State, known: np.ndarray) -> State:
     return replace(state, shutter=Shutter(readout, twists(state, known)))
 
 
-def find_readout(state: State, obs: Observations, settings: Settings) -> Shutter | None:
-    """The shutter that the observations show; None when it is a global one, as far as they tell.
+def unbent(state: State, obs: Observations, settings: Settings) -> State | None:
+    """The solution with the rolling shutter that the observations show; None when it is global, as far as they tell.
 
     `state` is a solution for `obs` with a global shutter, `settings` say what is free in it.
     """
@@ -69,7 +69,7 @@ def find_readout(state: State, obs: Observations, settings: Settings) -> Shutter
         return None
     width, height = np.abs(_readout(both.state))
     one = solve(start, obs, replace(settings, free_readout=(width > height, width <= height)))
-    return one.state.shutter if one.cost <= wanted and is_possible(one.state) else None
+    return one.state if one.cost <= wanted and is_possible(one.state) else None
 
 
 def is_possible(state: State) -> bool:

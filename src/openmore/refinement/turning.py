@@ -17,7 +17,7 @@ import numpy as np
 from openmore.refinement.bundle import Observations, State
 from openmore.refinement.features import Keypoints
 from openmore.refinement.focal import intrinsics, matched_rays
-from openmore.refinement.rolling import find_readout, free_axes, is_possible, with_twist
+from openmore.refinement.rolling import free_axes, is_possible, unbent, with_twist
 from openmore.refinement.solver import Settings, solve
 from openmore.refinement.tracks import renumber
 from openmore.refinement.triangulate import fits, support
@@ -60,10 +60,9 @@ def adjust_rotations(
     free[first] = False
     settings = Settings(free, free_focal=free_focal, translate=False, iterations=20, focal_prior=prior)
     state, used = _adjusted(state, every, settings, ROBUST_PX)
-    shutter = find_readout(state, used, replace(settings, iterations=TRIAL)) if len(used) else None
-    if shutter is None:
+    rolling = unbent(state, used, replace(settings, iterations=TRIAL)) if len(used) else None
+    if rolling is None:
         return state, used
-    rolling = replace(state, shutter=shutter)
     for _ in range(TWISTS):
         rolling = with_twist(rolling, known)
         rolling, seen = _adjusted(rolling, every, replace(settings, free_readout=free_axes(rolling)), ROBUST_PX[1:])

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from openmore.refinement.camera_motion import is_planar
-from openmore.refinement.report import Fit, RefinementReport
+from openmore.refinement.report import Fit, LoopReport, RefinementReport
 from openmore.refinement.shot import ShotInput, ShotSolution, readout_of
 from openmore.refinement.survey import Survey
 
 FEW_POINTS = 60  # key points below which a frame is called blank
 FEW_OBSERVATIONS = 30  # observations below which a frame's pose is weakly held
+OPEN_PX = 10.0  # gap of a loop above which the drift is worth a word
 EXPOSURE_STEP = 0.2  # log brightness from one frame to the next
 
 
@@ -77,6 +78,16 @@ def _describe_shutter(report: RefinementReport, solution: ShotSolution | None, w
                 f"{where}: rolling shutter; a picture is read from {begin} to {end} in {abs(readout):.2f} of the time "
                 "between frames, and each pose is that of the picture's middle"
             )
+
+
+def describe_loops(report: RefinementReport, shot: ShotInput, loops: LoopReport) -> None:
+    """Keep what was found, and say where a map that has drifted stays open."""
+    report.loops.append(loops)
+    if loops.used and not loops.taken and loops.gap_px_before > OPEN_PX:
+        report.warn(
+            f"frames {shot.frames[0]}..{shot.frames[-1]}: places seen again lie {loops.gap_px_before:.0f} px apart (at "
+            "the working size), and closing that gap would contradict the tracks; the path has drifted"
+        )
 
 
 def _describe_moving(report: RefinementReport, shot: ShotInput, solution: ShotSolution, where: str) -> None:
