@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-ATTENTION = ("aten::scaled_dot_product_attention", "aten::matmul", "aten::softmax")
+ATTENTION = ("aten::scaled_dot_product_attention", "aten::matmul", "aten::exp2_", "aten::sum")
 PRODUCTS = (*ATTENTION, "aten::linear", "mkldnn::_linear_pointwise", "aten::conv2d", "aten::conv_transpose2d")
 
 

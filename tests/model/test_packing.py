@@ -9,7 +9,7 @@ from torch import nn
 
 from openmore.errors import ConfigError
 from openmore.model import packing
-from openmore.model.attend import SCORES, attend, by_products
+from openmore.model.attend import LONG, SCORES, attend, by_products
 from openmore.model.more import MoRe
 from openmore.model.packing import PackedLinear, gains, pack
 from openmore.model.weights.load import save
@@ -23,7 +23,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("B", "heads", "queries", "keys"),
-    [(1, 2, 5, 5), (2, 3, 300, 40), (1, 5, 300, 1000), (1, 4, 129, 2 * SCORES // 129), (3, 2, 1, 7)],
+    [(1, 2, 5, 5), (2, 3, 300, 40), (1, 5, 800, 1000), (1, 4, 129, 5 * SCORES // 258), (3, 2, 1, 7)],
 )
 def test_attention_by_products_is_the_fused_one(B: int, heads: int, queries: int, keys: int) -> None:
     q, k, v = (normal(B, heads, n, 16, seed=i) for i, n in enumerate((queries, keys, keys)))
@@ -33,6 +33,25 @@ def test_attention_by_products_is_the_fused_one(B: int, heads: int, queries: int
     fused = nn.functional.scaled_dot_product_attention(q, k, v).float()
     error, unavoidable = ((x - exact).norm() for x in (by_products(q, k, v).float(), fused))
     assert error < 2 * unavoidable
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [-300.0, 300.0])
+def test_scores_far_from_zero_leave_the_work_to_the_fused_kernel(dtype: torch.dtype, size: float) -> None:
+    """2^score is 0 or infinite there."""
+    q, k, v = (normal(1, 2, n, 16, seed=i) for i, n in enumerate((70, 90, 90)))
+    q[..., 0], k[..., 0] = 4 * size, 4.0
+    q, k, v = (x.to(dtype) for x in (q, k, v))
+    assert torch.equal(by_products(q, k, v), nn.functional.scaled_dot_product_attention(q, k, v))
+
+
+def test_float32_attention_goes_by_products_where_keys_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, few, many = (normal(1, 2, n, 8, seed=n) for n in (40, LONG - 1, LONG))
+    fused = nn.functional.scaled_dot_product_attention
+    exact = fused(q, many, many)
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", lambda *_: None)
+    assert attend(q, few, few) is None
+    torch.testing.assert_close(attend(q, many, many), exact, atol=1e-6, rtol=1e-5)
 
 
 def test_bf16_attention_keeps_its_gradient() -> None:
