@@ -111,7 +111,9 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation that always computes and returns float32."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.layer_norm(input.float(), self.normalized_shape, self.weight, self.bias, self.eps)
+        # Both at once: the norm would copy what does not lie in a row.
+        input = input.to(torch.float32, memory_format=torch.contiguous_format)
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 class LayerScale(nn.Module):

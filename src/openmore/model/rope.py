@@ -44,5 +44,6 @@ def rotate(x: Tensor, rope: Rope) -> Tensor:
     """Rotate queries or keys [..., S * P, head_dim]; the same tables serve each of the S frames."""
     tokens = rope.cos.shape[0]
     x = x.unflatten(-2, (-1, tokens))
-    partners = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    a, b, c, d = x.chunk(4, -1)
+    partners = torch.cat((b, a, d, c), -1)
     return torch.addcmul(x * rope.cos, partners, rope.sin).flatten(-3, -2)
