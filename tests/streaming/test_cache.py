@@ -54,6 +54,20 @@ def test_it_holds_what_a_dictionary_would(steps: list[tuple[int, set[int], int]]
         torch.testing.assert_close((k - 1, v), (x, -x))
 
 
+def test_slots_in_a_row_are_written_as_such_unless_numbers_are_asked_for() -> None:
+    ours = store(capacity=6)
+    ours.begin([0], 2)
+    ours.begin([1], 3)
+    ours.begin([2], 1)
+    assert ours.new == [(slice(5, 6), 6)]
+    ours.keep({1: 3})
+    ours.begin([3], 3, by_number=True)
+    assert isinstance(ours.new[0][0], Tensor) and ours.slots[3] == [0, 1, 5]
+    ours.keep({1: 3})
+    ours.begin([4], 3)
+    assert isinstance(ours.new[0][0], Tensor)  # no row
+
+
 def test_keys_are_cast_on_writing() -> None:
     ours = TokenStore(1, 1, HEADS, WIDTH, 2, torch.bfloat16, torch.device("cpu"))
     ours.begin([0], 2)

@@ -4,8 +4,8 @@ Choices
 - Attention does not care about the order of its keys (positions are inside a frame only), so a store is a bag of
   token slots: a new frame is written into the slots of evicted ones, nothing is ever shifted or concatenated, and a
   step costs O(new frame). Whatever is left in use is kept in one prefix, so that attention reads plain views.
-- All layers share one slot table. Slots are written through an index tensor whose shape is constant in the steady
-  state, as a CUDA graph needs.
+- All layers share one slot table. Slots in a row are written as a slice, others through an index tensor; for a CUDA
+  graph all are, and the tensor's shape and place are constant in the steady state.
 - The dtype is explicit: keys leave the k-norm in float32 and are cast on writing.
 - Unbounded policies grow a store by a quarter of its size, layer by layer; bounded ones never allocate again.
 
@@ -48,11 +48,15 @@ class TokenStore:
         self.used = 0  # slots 0..used hold tokens or are listed in `free`
         self.free: list[int] = []
         self.slots: dict[int, list[int]] = {}  # frame -> its slots, in token order
-        self.new: list[tuple[Tensor, int]] = []  # per frame being processed: its slots, and how many slots it sees
+        # Per frame being processed: its slots, and how many slots it sees.
+        self.new: list[tuple[Tensor | slice, int]] = []
         self._index = torch.empty(0, dtype=torch.long, device=device)
 
-    def begin(self, frames: Sequence[int], tokens: int) -> None:
-        """Allot slots to new frames of `tokens` tokens each. Frame g of the group sees the cache and frames 0..g."""
+    def begin(self, frames: Sequence[int], tokens: int, by_number: bool = False) -> None:
+        """Allot slots to new frames of `tokens` tokens each. Frame g of the group sees the cache and frames 0..g.
+
+        Slots in a row are written as such, in a fraction of the time, unless `by_number`.
+        """
         for frame in frames:
             self._allot(frame, tokens)
         self.compact()
@@ -62,7 +66,11 @@ class TokenStore:
             self._index = torch.empty_like(index, device=self.device)
         self._index.copy_(index)
         last = len(frames) - 1
-        self.new = [(part, self.used - (last - g) * tokens) for g, part in enumerate(self._index.split(tokens))]
+        places = [None if by_number else in_a_row(self.slots[frame]) for frame in frames]
+        self.new = [
+            (place or part, self.used - (last - g) * tokens)
+            for g, (place, part) in enumerate(zip(places, self._index.split(tokens)))
+        ]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Write the new frames' keys and values [B, heads, G * tokens, head_dim] and attend, frame-causally."""
@@ -100,10 +108,13 @@ class TokenStore:
             self.slots = {f: [moved.get(i, i) for i in slots] for f, slots in self.slots.items()}
         self.used, self.free = kept, []
 
-    def write(self, layer: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
-        """Store [B, heads, tokens, head_dim] under slot indices [tokens], cast to the store's dtype."""
-        self.k[layer].index_copy_(2, slots, k.to(self.k[layer].dtype))
-        self.v[layer].index_copy_(2, slots, v.to(self.v[layer].dtype))
+    def write(self, layer: int, slots: Tensor | slice, k: Tensor, v: Tensor) -> None:
+        """Store [B, heads, tokens, head_dim] under slot indices [tokens] or in a row, cast to the store's dtype."""
+        for store, new in ((self.k[layer], k), (self.v[layer], v)):
+            if isinstance(slots, slice):
+                store[:, :, slots].copy_(new)
+            else:
+                store.index_copy_(2, slots, new.to(store.dtype))
 
     def view(self, layer: int, tokens: int | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values of the first `tokens` slots (default: all in use), as views."""
@@ -113,7 +124,8 @@ class TokenStore:
     @property
     def signature(self) -> tuple[int, ...]:
         """What attention over the new frames depends on besides the contents of the store: places and counts."""
-        return self.k[0].data_ptr(), self._index.data_ptr(), *(n for part, seen in self.new for n in (len(part), seen))
+        places = self.k[0].data_ptr(), self._index.data_ptr()
+        return *places, self._index.numel(), *(seen for _, seen in self.new)
 
     def gather(self, layer: int, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Copies in frame and token order: [B, heads, all their tokens, head_dim]."""
@@ -153,6 +165,12 @@ class TokenStore:
                     tensors[i] = unwritten((*old.shape[:2], capacity, old.shape[3]), old.dtype, self.device)
                     tensors[i][:, :, : old.shape[2]] = old
         self.capacity = capacity
+
+
+def in_a_row(slots: list[int]) -> slice | None:
+    """Slots that follow each other as a slice."""
+    row = slice(slots[0], slots[0] + len(slots))
+    return row if slots == list(range(row.start, row.stop)) else None
 
 
 class StreamCache:
@@ -197,18 +215,21 @@ class StreamCache:
 
     # -- a step ---------------------------------------------------------------------------------------------------
 
-    def begin(self, frames: Sequence[int]) -> None:
+    def begin(self, frames: Sequence[int], by_number: bool = False) -> None:
         """Make room for new frames; their keys and values arrive layer by layer during the pass.
 
         More than one frame at once requires that nothing was evicted yet: the group then fills fresh slots in order
         and each of its frames sees a prefix of what is in use (the session pushes one by one otherwise).
+        `by_number`: where they go is read from tensors only, as a CUDA graph needs.
         """
         for store, tokens in self._stores():
-            store.begin(frames, tokens)
+            store.begin(frames, tokens, by_number)
         self.held = Kept((*self.held.whole, *frames), self.held.specials)
 
     def end(self, kept: Kept) -> None:
         """Forget what the policy did not keep."""
+        if kept == self.held:
+            return
         self.held = kept
         specials = dict.fromkeys(kept.specials, self.config.first_patch)
         self.tokens.keep(specials | dict.fromkeys(kept.whole, self.P))

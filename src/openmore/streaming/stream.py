@@ -86,7 +86,8 @@ class TensorStream:
             return join([self.step(images[:, g : g + 1], outputs) for g in range(images.shape[1])])
         before = self.cache.held
         try:
-            self.cache.begin(range(self.frames_seen, self.frames_seen + images.shape[1]))
+            frames = range(self.frames_seen, self.frames_seen + images.shape[1])
+            self.cache.begin(frames, by_number=self.graphs is not None)
             raw = self._run(images, outputs)
         except BaseException:
             self.cache.end(before)  # new tokens only went into unused slots: dropping them restores the state
