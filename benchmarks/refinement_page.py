@@ -142,7 +142,27 @@ def loop(found: dict[str, Any] | None) -> str:
         row = results[name]
         cells = f"{100 * row['ate_share']:.3f} | {100 * row['end_gap_share']:.3f} | {row['end_turn_deg']:.3f}"
         lines.append(f"| {name} | {cells} | {row['cpu_seconds']:.1f} |")
+    if "long" in results:
+        lines += ["", *rings(results["long"])]
     return "\n".join(lines)
+
+
+def rings(found: dict[str, Any]) -> list[str]:
+    """Long clips that come back, with and without closing their loops."""
+    lines = [
+        f"Corridors round a block, {found['frames']} synthetic pictures each, which end where they began: without and "
+        "with closing loops. ATE as a share of the camera's motion, the gap as a share of the reach.",
+        "",
+        "| seed | loops used | ATE (%) | gap at the end (%) | turn at the end (degrees) | processor s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["rings"]:
+        a, b = row["without"], row["with"]
+        used = sum(loops["used"] for loops in b["loops"] if loops["taken"])
+        cells = [f"{100 * a[k]:.2f} to {100 * b[k]:.2f}" for k in ("ate_share", "end_gap_share")]
+        cells += [f"{a[k]:.{d}f} to {b[k]:.{d}f}" for k, d in (("end_turn_deg", 2), ("cpu_seconds", 1))]
+        lines.append(f"| {row['seed']} | {used} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def source(found: dict[str, Any]) -> str:

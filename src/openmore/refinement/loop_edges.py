@@ -139,9 +139,8 @@ class _Sights:
     def __init__(self, ties: Ties, state: State, obs: Observations):
         self.state = state
         self.a, self.b = state.points[ties.points_a], state.points[ties.points_b]
-        starts = np.r_[point_starts(obs), len(obs)]
-        rows_b, tie_b = _rows(starts, ties.points_b)
-        rows_a, tie_a = _rows(starts, ties.points_a)
+        rows_b, tie_b = rows_of_points(obs, ties.points_b)
+        rows_a, tie_a = rows_of_points(obs, ties.points_a)
         self.tie = np.concatenate((tie_b, tie_a))
         # Points moved from a are rows 0..M-1 of the table, those moved from b follow.
         seen = obs.select(np.concatenate((rows_b, rows_a)))
@@ -154,8 +153,9 @@ class _Sights:
         return np.where(inverse_depth[:, None] > 0, residual, 1e3)
 
 
-def _rows(starts: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Observation rows of some points, and which of `points` each belongs to."""
+def rows_of_points(obs: Observations, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Observation rows of some points, and which of `points` each belongs to. Every point is seen somewhere."""
+    starts = np.r_[point_starts(obs), len(obs)]
     length = starts[points + 1] - starts[points]
     which = np.repeat(np.arange(len(points)), length)
     return np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + starts[points][which], which

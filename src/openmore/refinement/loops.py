@@ -8,9 +8,8 @@ Choices
 - A node's coordinates are its camera's, in units of the median depth there: one number says how much a step drifts, and
   it drifts more where fewer points are seen across it.
 - Each frame is moved by its similarity and its scale goes into its centre: cameras stay rigid.
-- A few steps of bundle adjustment follow, in which loops have no say. They bend the map open again a little, and more
-  steps would more, but what the graph did to single joints is made good: tracks are explained as well as before, and
-  the path is better. Cameras of the loops held meanwhile keep the gap closed at the price of kinks (both measured).
+- Bundle adjustment follows, in which the loops take part (`loop_adjust`): what an even spread did to single joints is
+  made good, and the gap falls to the noise of the tracks.
 - Taken only where the gap closes clearly and the tracks are explained about as well; otherwise nothing is touched.
 """
 
@@ -22,12 +21,12 @@ import numpy as np
 
 from openmore.refinement import sim3
 from openmore.refinement.bundle import Observations, State, residuals
+from openmore.refinement.loop_adjust import adjust_with_loops
 from openmore.refinement.loop_edges import Loop, find_ties, gaps, verify_loop
 from openmore.refinement.pose_graph import Edges, agreeing, optimise
 from openmore.refinement.report import LoopReport
 from openmore.refinement.rolling import with_twist
 from openmore.refinement.shot import INLIER_PX, ShotInput, ShotSolution, judge
-from openmore.refinement.solver import Settings, solve
 from openmore.refinement.tracks import renumber
 from openmore.refinement.triangulate import fits, point_starts
 
@@ -38,9 +37,8 @@ DRIFT = 1e-3  # of a frame's step, as a rule,
 BROKEN = 2e-2  # and where a map all but broke, which must not make its loops unlikely;
 LOOP = 3e-3  # of what a loop says, at least: the map around it is not exact either
 ACROSS = 3  # frames before and after a step, that a point has to be seen in to hold the map together there
-ADJUSTMENT = 4  # steps
 CLOSED = 0.5  # of the gap that may be left
-LOST = 0.005  # share of the tracks' support that may be lost
+LOST = 0.02  # share of the tracks' support that may be lost: a broken map loses one percent, a false loop thirty
 
 
 def close_loops(shot: ShotInput, solution: ShotSolution, span: int) -> tuple[ShotSolution, LoopReport]:
@@ -59,7 +57,7 @@ def close_loops(shot: ShotInput, solution: ShotSolution, span: int) -> tuple[Sho
     correction, loops = _solve(at, local_from_world, _looseness(obs, at, len(state.R)), loops)
     if not loops:
         return solution, report
-    closed = _adjusted(_moved(state, obs, at, correction, solution.placed), obs, solution.placed)
+    closed = adjust_with_loops(_moved(state, obs, at, correction, solution.placed), obs, solution.placed, loops)
     before, after = (_gap(loops, s, obs) for s in (state, closed))
     answer = _judged(shot, solution, closed)
     taken = after < CLOSED * before and answer.fit.support > (1 - LOST) * solution.fit.support
@@ -133,13 +131,6 @@ def _moved(state: State, obs: Observations, at: np.ndarray, correction: np.ndarr
     points = (C[middle.round().astype(int)] @ state.points[..., None])[..., 0]
     state = replace(state, R=R, t=t, points=points / np.linalg.norm(points, axis=1, keepdims=True))
     return state if state.shutter is None else with_twist(state, placed)
-
-
-def _adjusted(state: State, obs: Observations, placed: np.ndarray) -> State:
-    """A little bundle adjustment of all cameras but the first."""
-    free = placed.copy()
-    free[np.flatnonzero(placed)[0]] = False
-    return solve(state, obs, Settings(free, iterations=ADJUSTMENT, tolerance=1e-3)).state
 
 
 def _gap(loops: list[Loop], state: State, obs: Observations) -> float:

@@ -22,6 +22,7 @@ from openmore.refinement.camera_motion import find_shots
 from openmore.refinement.focal import square_pixels
 from openmore.refinement.gaps import fill
 from openmore.refinement.given import check_given
+from openmore.refinement.loops import close_loops
 from openmore.refinement.options import RefineOptions
 from openmore.refinement.prior import Prior
 from openmore.refinement.report import Fit, RefinementReport, Source
@@ -41,7 +42,7 @@ from openmore.refinement.shutter import Shutter
 from openmore.refinement.structure import Structure, joined, structure_of
 from openmore.refinement.survey import ImageSource, Survey, survey
 from openmore.refinement.uncertainty import camera_sigmas
-from openmore.refinement.warnings import describe_cuts, describe_shot, describe_survey
+from openmore.refinement.warnings import describe_cuts, describe_loops, describe_shot, describe_survey
 
 Arrays = Sequence[np.ndarray] | Callable[[int], np.ndarray]
 
@@ -176,9 +177,12 @@ class _Job:
 
     def _tracks(self, pairs: list) -> Observations:
         obs = tracks.link(self.seen.keypoints, pairs, self.seen.depth, self.seen.weight)
-        if len(self.network) > self.options.long_clip:
+        if self._cuts_tracks():
             obs = tracks.cut(obs, self.options.span)
         return tracks.thin(obs, self.options.tracks_per_cell, self.seen.shape)
+
+    def _cuts_tracks(self) -> bool:
+        return len(self.network) > self.options.long_clip
 
     def _shot(self, frames: np.ndarray, obs: Observations) -> None:
         inside = np.zeros(len(self.network), bool)
@@ -196,6 +200,9 @@ class _Job:
             solution, doubt = check_given(shot, solution)
             if doubt:
                 self.report.warn(doubt)
+        if solution is not None and solution.kind == "moving" and self._cuts_tracks() and self.options.close_loops:
+            solution, loops = close_loops(shot, solution, self.options.span)
+            describe_loops(self.report, shot, loops)
         describe_shot(self.report, shot, solution, before)
         if solution is not None and _better(solution, before):
             self._accept(shot, solution)
