@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SCORES = 800_000  # in work at once: more leave the caches, fewer make more calls
+SCORES = 1_000_000  # in work at once: more leave the caches, fewer make more calls
 ROWS = 384  # queries in work at once at most
 KEYS = 2000  # of heads that several go together of: a batched product wants them side by side, and copying costs
 FEWEST = 4096  # scores of a head below which the calls cost more than they save
