@@ -7,18 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openmore.refinement import loops, pose_graph, sim3
+from openmore.refinement import loop_adjust, loops, pose_graph, sim3
 from openmore.refinement.bundle import State, exp_so3
+from openmore.refinement.coupling import STEP, Coupling
 from openmore.refinement.features import Keypoints
-from openmore.refinement.loop_edges import find_ties
+from openmore.refinement.loop_edges import Ties, find_ties, verify_loop
 from openmore.refinement.options import RefineOptions
 from openmore.refinement.pose_graph import Edges
 from openmore.refinement.refine import refine
-from openmore.refinement.report import LoopReport
+from openmore.refinement.report import LoopReport, RefinementReport
 from openmore.refinement.shot import ShotInput, ShotSolution, judge, world_from_cam
+from openmore.refinement.solver import solve
 from openmore.refinement.tracks import cut, renumber, table
 from openmore.refinement.triangulate import triangulate
 from openmore.refinement.twoview import Pair
+from openmore.refinement.warnings import describe_loops
 
 from .world import ROOM, K, film, position_error, walk
 
@@ -237,6 +240,38 @@ def test_ties_are_different_points_far_apart(ring: tuple[ShotInput, np.ndarray])
         assert (t.points_a != t.points_b).all()
         assert np.isin(t.points_a, solution.obs.point[solution.obs.frame == t.a]).all()
     assert renumber(solution.obs).point.max() + 1 == len(solution.state.points)
+
+
+def test_adjusting_with_loops_couples_no_far_cameras(ring: tuple[ShotInput, np.ndarray], monkeypatch) -> None:
+    """Each solve sees the loops' points from both ends and moves one end only."""
+    shot, truth = ring
+    solution = solution_of(shot, truth)
+    found = [verify_loop(t, solution.state, solution.obs, np.eye(4)) for t in ties_of(shot, solution)]
+    spans, shared = [], []
+
+    def watched(state, obs, settings):
+        spans.append(Coupling(obs, settings.free_cameras).span)
+        shared.append(len(obs) - len(solution.obs))
+        return solve(state, obs, settings)
+
+    monkeypatch.setattr(loop_adjust, "solve", watched)
+    loop_adjust.adjust_with_loops(solution.state, solution.obs, solution.placed, [lo for lo in found if lo is not None])
+    assert len(spans) == 2 and min(shared) > 100
+    assert max(spans) <= SPAN + 2 * STEP
+
+
+def ties_of(shot: ShotInput, solution: ShotSolution) -> list[Ties]:
+    return find_ties(shot.pairs, shot.keypoints, solution.state, solution.obs, SPAN)
+
+
+def test_a_gap_that_stays_open_is_a_warning(ring: tuple[ShotInput, np.ndarray]) -> None:
+    shot, _ = ring
+    report = RefinementReport(shape=(180, 240))
+    describe_loops(report, shot, LoopReport(3, 3, 3, 50.0, 1.0, taken=True))
+    describe_loops(report, shot, LoopReport(3, 3, 3, 0.6, 0.5))
+    assert not report.warnings
+    describe_loops(report, shot, LoopReport(3, 3, 3, 50.0, 40.0))
+    assert "50 px apart" in report.warnings[0] and len(report.loops) == 3
 
 
 def test_pictures_of_a_long_clip_are_asked_for_loops() -> None:
