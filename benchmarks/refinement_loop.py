@@ -28,7 +28,7 @@ from benchmarks._ring import K as RING_K
 from benchmarks._ring import Ring
 from benchmarks.refinement_scale import K, Street
 from openmore.evaluation.trajectory import trajectory_errors
-from openmore.refinement import survey
+from openmore.refinement.matching import survey
 from openmore.refinement.options import RefineOptions
 from openmore.refinement.refine import refine
 

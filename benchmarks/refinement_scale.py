@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks._record import record
 from openmore.refinement.refine import refine
-from openmore.refinement.window import SlidingWindow
+from openmore.refinement.stream.window import SlidingWindow
 from openmore.types import Camera, FramePrediction
 
 SHAPE = (384, 512)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from openmore.flow import get_flow
-from openmore.refinement import residual_motion
-from openmore.refinement.dense import DenseFrame, DenseWalk
-from openmore.refinement.dense_depth import FEW, complete, confidence_of, guess
-from openmore.refinement.densify import shots_of
+from openmore.refinement.adjustment.rotations import exp_so3
+from openmore.refinement.dense import residual_motion
+from openmore.refinement.dense.depth import FEW, complete, confidence_of, guess
+from openmore.refinement.dense.predictions import shots_of
+from openmore.refinement.dense.smoothing import Edges, edges_of, fill, smooth
+from openmore.refinement.dense.triangulated import Sight, Triangulation, sight, triangulate
+from openmore.refinement.dense.walk import DenseFrame, DenseWalk
 from openmore.refinement.report import RefinementReport
-from openmore.refinement.rotations import exp_so3
-from openmore.refinement.smoothing import Edges, edges_of, fill, smooth
-from openmore.refinement.triangulated import Sight, Triangulation, sight, triangulate
 from tests.refinement.world import ROOM, SHAPE, Card, K, depth_of, film, picture, walk
 
 MOVER = Card((-0.6, 0.5, 2.6), (0.7, 0.7), 9, velocity=(0.0, -0.12, 0.0))

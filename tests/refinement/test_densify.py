@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from openmore.refinement.apply import refine_predictions
-from openmore.refinement.dense import DenseFrame
-from openmore.refinement.densify import describe, replaced
-from openmore.refinement.features import Keypoints
+from openmore.refinement.cameras.second_solve import compare, difference, without_movers
+from openmore.refinement.cameras.shot import state_of
+from openmore.refinement.dense.predictions import describe, replaced
+from openmore.refinement.dense.walk import DenseFrame
+from openmore.refinement.matching.features import Keypoints
+from openmore.refinement.matching.survey import Survey
+from openmore.refinement.matching.twoview import Pair
 from openmore.refinement.report import RefinementReport
-from openmore.refinement.second_solve import compare, difference, without_movers
-from openmore.refinement.shot import state_of
-from openmore.refinement.survey import Survey
-from openmore.refinement.twoview import Pair
 from openmore.types import Camera, FramePrediction, Reconstruction, SceneInfo
 from tests.refinement.world import ROOM, SHAPE, Card, K, disturbed, film, points_problem, walk
 

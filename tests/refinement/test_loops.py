@@ -7,20 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openmore.refinement import loop_adjust, loops, pose_graph, sim3
-from openmore.refinement.bundle import State, exp_so3
-from openmore.refinement.coupling import STEP, Coupling
-from openmore.refinement.features import Keypoints
-from openmore.refinement.loop_edges import Ties, find_ties, verify_loop
+from openmore.refinement.adjustment.bundle import State, exp_so3
+from openmore.refinement.adjustment.coupling import STEP, Coupling
+from openmore.refinement.adjustment.solver import solve
+from openmore.refinement.adjustment.triangulate import triangulate
+from openmore.refinement.cameras.shot import ShotInput, ShotSolution, judge, world_from_cam
+from openmore.refinement.loops import adjust as loop_adjust
+from openmore.refinement.loops import close as loops
+from openmore.refinement.loops import pose_graph, sim3
+from openmore.refinement.loops.edges import Ties, find_ties, verify_loop
+from openmore.refinement.loops.pose_graph import Edges
+from openmore.refinement.matching.features import Keypoints
+from openmore.refinement.matching.tracks import cut, renumber, table
+from openmore.refinement.matching.twoview import Pair
 from openmore.refinement.options import RefineOptions
-from openmore.refinement.pose_graph import Edges
 from openmore.refinement.refine import refine
 from openmore.refinement.report import LoopReport, RefinementReport
-from openmore.refinement.shot import ShotInput, ShotSolution, judge, world_from_cam
-from openmore.refinement.solver import solve
-from openmore.refinement.tracks import cut, renumber, table
-from openmore.refinement.triangulate import triangulate
-from openmore.refinement.twoview import Pair
 from openmore.refinement.warnings import describe_loops
 
 from .world import ROOM, K, film, position_error, walk

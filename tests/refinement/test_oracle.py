@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openmore.refinement.bundle import Observations, State, residuals
-from openmore.refinement.shot import world_from_cam
-from openmore.refinement.solver import Settings, solve
+from openmore.refinement.adjustment.bundle import Observations, State, residuals
+from openmore.refinement.adjustment.solver import Settings, solve
+from openmore.refinement.cameras.shot import world_from_cam
 from tests.refinement.world import SHAPE, points_problem, position_error, rotation_errors_deg, shaken
 
 pycolmap = pytest.importorskip("pycolmap")

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from openmore.errors import ConfigError
-from openmore.refinement import retrieval
-from openmore.refinement.bundle import residuals
-from openmore.refinement.features import Keypoints, detect, match
-from openmore.refinement.focal import square_pixels
-from openmore.refinement.gaps import LONGEST_GAP, fill, interpolate
+from openmore.refinement.adjustment.bundle import residuals
+from openmore.refinement.adjustment.rotations import exp_so3
+from openmore.refinement.adjustment.triangulate import best_points, fits, ray_angles, triangulate
+from openmore.refinement.cameras.focal import square_pixels
+from openmore.refinement.cameras.gaps import LONGEST_GAP, fill, interpolate
+from openmore.refinement.cameras.scaling import fit_depth, rescaled, scene_scale
+from openmore.refinement.cameras.shot import state_of, world_from_cam
+from openmore.refinement.cameras.turning import adjust_rotations
+from openmore.refinement.matching import retrieval
+from openmore.refinement.matching.features import Keypoints, detect, match
+from openmore.refinement.matching.prior import Prior, moving_mask
+from openmore.refinement.matching.tracks import table
 from openmore.refinement.options import RefineOptions
-from openmore.refinement.prior import Prior, moving_mask
 from openmore.refinement.report import Fit, RefinementReport
-from openmore.refinement.rotations import exp_so3
-from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
-from openmore.refinement.shot import state_of, world_from_cam
-from openmore.refinement.tracks import table
-from openmore.refinement.triangulate import best_points, fits, ray_angles, triangulate
-from openmore.refinement.turning import adjust_rotations
 from tests.refinement.world import ROOM, K, depth_of, film, points_problem, rotation_errors_deg, texture, walk
 
 

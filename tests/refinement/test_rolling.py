@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from openmore.refinement.bundle import Observations, State, linearise, residuals
-from openmore.refinement.dense import DenseWalk
+from openmore.refinement.adjustment.bundle import Observations, State, linearise, residuals
+from openmore.refinement.adjustment.rolling import twists, unbent, with_twist
+from openmore.refinement.adjustment.rotations import exp_so3, log_so3
+from openmore.refinement.adjustment.shutter import Shutter
+from openmore.refinement.adjustment.solver import Settings, solve
+from openmore.refinement.cameras.shot import state_of, world_from_cam
+from openmore.refinement.cameras.turning import adjust_rotations
+from openmore.refinement.dense.walk import DenseWalk
+from openmore.refinement.matching.tracks import table
 from openmore.refinement.refine import RefinementResult, refine
-from openmore.refinement.rolling import twists, unbent, with_twist
-from openmore.refinement.rotations import exp_so3, log_so3
-from openmore.refinement.shot import state_of, world_from_cam
-from openmore.refinement.shutter import Shutter
-from openmore.refinement.solver import Settings, solve
-from openmore.refinement.tracks import table
-from openmore.refinement.turning import adjust_rotations
 from tests.refinement.world import (
     ROOM,
     SHAPE,

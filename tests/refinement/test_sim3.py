@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from openmore.refinement import sim3
+from openmore.refinement.loops import sim3
 
 
 def tangents(count: int = 40) -> np.ndarray:

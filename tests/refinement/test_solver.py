@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openmore.refinement import blocktri, terms
-from openmore.refinement.blocktri import CameraSystem
-from openmore.refinement.bundle import Observations, State, linearise, residuals, tangent_basis
-from openmore.refinement.coupling import Coupling
-from openmore.refinement.rotations import exp_so3
-from openmore.refinement.shot import world_from_cam
-from openmore.refinement.solver import Settings, camera_covariance, solve
-from openmore.refinement.terms import DepthPrior
-from openmore.refinement.tracks import table
+from openmore.refinement.adjustment import blocktri, terms
+from openmore.refinement.adjustment.blocktri import CameraSystem
+from openmore.refinement.adjustment.bundle import Observations, State, linearise, residuals, tangent_basis
+from openmore.refinement.adjustment.coupling import Coupling
+from openmore.refinement.adjustment.rotations import exp_so3
+from openmore.refinement.adjustment.solver import Settings, camera_covariance, solve
+from openmore.refinement.adjustment.terms import DepthPrior
+from openmore.refinement.cameras.shot import world_from_cam
+from openmore.refinement.matching.tracks import table
 from tests.refinement.world import points_problem, position_error, rotation_errors_deg, shaken
 
 
@@ -193,7 +193,7 @@ def test_tangent_directions_are_orthonormal() -> None:
 @pytest.mark.parametrize("largest", [10, 4_000_000])
 def test_coupling_is_the_sum_over_all_pairs_of_observations(monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
     """Gaps in tracks, fixed cameras, a track of fixed cameras only, and matrices cut into pieces."""
-    monkeypatch.setattr("openmore.refinement.coupling.LARGEST", largest)
+    monkeypatch.setattr("openmore.refinement.adjustment.coupling.LARGEST", largest)
     rng, S, c = np.random.default_rng(0), 23, 6
     seen = rng.random((40, S)) < 0.3
     seen[7], free = np.arange(S) < 2, np.arange(S) > 1
@@ -218,7 +218,7 @@ def test_slices_of_the_observations_change_nothing(monkeypatch: pytest.MonkeyPat
     truth, obs = points_problem(6, 40, noise_px=0.5)
     settings = Settings(all_but_first(6), free_focal=True, iterations=3)
     whole = solve(shaken(truth), obs, settings)
-    monkeypatch.setattr("openmore.refinement.normal.SLICE", 7)
+    monkeypatch.setattr("openmore.refinement.adjustment.normal.SLICE", 7)
     cut = solve(shaken(truth), obs, settings)
     assert cut.cost == pytest.approx(whole.cost, rel=1e-9)
     np.testing.assert_allclose(cut.state.t, whole.state.t, atol=1e-9)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from openmore.refinement.features import Keypoints
-from openmore.refinement.tracks import cut, link, renumber, table, thin
-from openmore.refinement.twoview import Pair
+from openmore.refinement.matching.features import Keypoints
+from openmore.refinement.matching.tracks import cut, link, renumber, table, thin
+from openmore.refinement.matching.twoview import Pair
 
 
 def points(count: int, at: float = 0.0) -> Keypoints:

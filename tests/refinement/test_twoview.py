@@ -7,11 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openmore.refinement.camera_motion import find_shots, is_planar, is_still, is_turn
-from openmore.refinement.features import Keypoints
-from openmore.refinement.focal import focal_from_pairs, focal_from_rotations
-from openmore.refinement.rotations import exp_so3
-from openmore.refinement.twoview import Pair, bearings, epipolar_distance, fit_rotation, relative_motion, verify
+from openmore.refinement.adjustment.rotations import exp_so3
+from openmore.refinement.cameras.camera_motion import find_shots, is_planar, is_still, is_turn
+from openmore.refinement.cameras.focal import focal_from_pairs, focal_from_rotations
+from openmore.refinement.matching.features import Keypoints
+from openmore.refinement.matching.twoview import (
+    Pair,
+    bearings,
+    epipolar_distance,
+    fit_rotation,
+    relative_motion,
+    verify,
+)
 from tests.refinement.world import K, turning, walk
 
 POINTS = 200

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openmore.io.intrinsics import parse_intrinsics
-from openmore.refinement.window import LOST, SlidingWindow
+from openmore.refinement.stream.window import LOST, SlidingWindow
 from openmore.types import Camera, FramePrediction
 from tests.refinement.world import (
     OTHER_ROOM,

@@ -13,10 +13,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from openmore.refinement.bundle import Observations, State
-from openmore.refinement.rotations import exp_so3
-from openmore.refinement.tracks import table
-from openmore.refinement.triangulate import triangulate
+from openmore.refinement.adjustment.bundle import Observations, State
+from openmore.refinement.adjustment.rotations import exp_so3
+from openmore.refinement.adjustment.triangulate import triangulate
+from openmore.refinement.matching.tracks import table
 
 SHAPE = (180, 240)
 K = np.array([[210.0, 0, 119.5], [0, 210.0, 89.5], [0, 0, 1]])

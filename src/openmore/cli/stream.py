@@ -70,7 +70,7 @@ def stream(
         raise ConfigError(f"--refine {refine}: a stream knows none and geometry; --refine-every re-aggregates cameras")
     from openmore.model.more import MoRe
     from openmore.pipeline import Options, outputs_of
-    from openmore.refinement.window import SlidingWindow
+    from openmore.refinement.stream.window import SlidingWindow
     from openmore.streaming.policy import choose_policy
     from openmore.streaming.session import StreamingSession
     from openmore.streaming.streamers import InputStreamer, OutputStreamer

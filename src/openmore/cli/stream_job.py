@@ -15,7 +15,7 @@ from openmore.errors import OpenMoReError
 if TYPE_CHECKING:
     from openmore.io.frames import Frame
     from openmore.pipeline import Options
-    from openmore.refinement.window import SlidingWindow
+    from openmore.refinement.stream.window import SlidingWindow
     from openmore.streaming.live import Meter
     from openmore.streaming.session import Refined, StreamingSession
     from openmore.streaming.streamers import InputStreamer, OutputStreamer

@@ -16,7 +16,7 @@ from openmore.pipeline.options import Options
 from openmore.pipeline.pictures import Sized, require_fit
 from openmore.pipeline.report import Clock
 from openmore.progress import ProgressCallback
-from openmore.refinement.window import SlidingWindow
+from openmore.refinement.stream.window import SlidingWindow
 from openmore.streaming.session import StreamingSession
 from openmore.types import FramePrediction
 

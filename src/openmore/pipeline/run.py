@@ -23,7 +23,7 @@ from openmore.pipeline.pictures import sized_frames
 from openmore.pipeline.report import Clock, scene_info
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.apply import refine_predictions
-from openmore.refinement.window import SlidingWindow
+from openmore.refinement.stream.window import SlidingWindow
 from openmore.types import Reconstruction, SparseTracks
 
 HOW_WHOLE = "give refine geometry, and global_pass to a stream"

@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 
 from openmore.flow import FlowEstimator, get_flow
 from openmore.progress import ProgressCallback, silent
-from openmore.refinement.dense import DenseFrame
-from openmore.refinement.densify import describe, measure, replaced
+from openmore.refinement.cameras.structure import Structure
+from openmore.refinement.dense.predictions import describe, measure, replaced
+from openmore.refinement.dense.walk import DenseFrame
 from openmore.refinement.refine import RefinementResult, refine
 from openmore.refinement.report import RefinementReport
-from openmore.refinement.structure import Structure
 from openmore.types import FramePrediction, SparseTracks
 
 WORKING_SIDE = 512  # pixels

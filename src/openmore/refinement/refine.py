@@ -16,19 +16,16 @@ import numpy as np
 
 from openmore.errors import InputError
 from openmore.progress import ProgressCallback, silent
-from openmore.refinement import tracks
-from openmore.refinement.bundle import Observations, State
-from openmore.refinement.camera_motion import find_shots
-from openmore.refinement.focal import square_pixels
-from openmore.refinement.gaps import fill
-from openmore.refinement.given import check_given
-from openmore.refinement.loops import close_loops
-from openmore.refinement.options import RefineOptions
-from openmore.refinement.prior import Prior
-from openmore.refinement.report import Fit, RefinementReport, Source
-from openmore.refinement.scaling import fit_depth, rescaled, scene_scale
-from openmore.refinement.second_solve import FEW, compare, without_movers
-from openmore.refinement.shot import (
+from openmore.refinement.adjustment.bundle import Observations, State
+from openmore.refinement.adjustment.shutter import Shutter
+from openmore.refinement.adjustment.uncertainty import camera_sigmas
+from openmore.refinement.cameras.camera_motion import find_shots
+from openmore.refinement.cameras.focal import square_pixels
+from openmore.refinement.cameras.gaps import fill
+from openmore.refinement.cameras.given import check_given
+from openmore.refinement.cameras.scaling import fit_depth, rescaled, scene_scale
+from openmore.refinement.cameras.second_solve import FEW, compare, without_movers
+from openmore.refinement.cameras.shot import (
     ShotInput,
     ShotSolution,
     judge,
@@ -38,10 +35,13 @@ from openmore.refinement.shot import (
     state_of,
     world_from_cam,
 )
-from openmore.refinement.shutter import Shutter
-from openmore.refinement.structure import Structure, joined, structure_of
-from openmore.refinement.survey import ImageSource, Survey, survey
-from openmore.refinement.uncertainty import camera_sigmas
+from openmore.refinement.cameras.structure import Structure, joined, structure_of
+from openmore.refinement.loops.close import close_loops
+from openmore.refinement.matching import tracks
+from openmore.refinement.matching.prior import Prior
+from openmore.refinement.matching.survey import ImageSource, Survey, survey
+from openmore.refinement.options import RefineOptions
+from openmore.refinement.report import Fit, RefinementReport, Source
 from openmore.refinement.warnings import describe_cuts, describe_loops, describe_shot, describe_survey
 
 Arrays = Sequence[np.ndarray] | Callable[[int], np.ndarray]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from openmore.refinement.camera_motion import CameraMotion
+from openmore.refinement.cameras.camera_motion import CameraMotion
 
 Source = Literal["geometry", "network", "interpolated", "still"]
 # tracks: essential matrix and PnP; network: the network's cameras, where those explained the tracks better in the end;

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openmore.refinement.camera_motion import is_planar
+from openmore.refinement.cameras.camera_motion import is_planar
+from openmore.refinement.cameras.shot import ShotInput, ShotSolution, readout_of
+from openmore.refinement.matching.survey import Survey
 from openmore.refinement.report import Fit, LoopReport, RefinementReport
-from openmore.refinement.shot import ShotInput, ShotSolution, readout_of
-from openmore.refinement.survey import Survey
 
 FEW_POINTS = 60  # key points below which a frame is called blank
 FEW_OBSERVATIONS = 30  # observations below which a frame's pose is weakly held

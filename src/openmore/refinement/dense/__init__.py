@@ -1,0 +1,1 @@
+"""Depth and motion of every pixel, measured from flow under solved cameras."""

@@ -1,0 +1,198 @@
+"""The walk that gives every frame of a clip its dense depth and motion under solved cameras.
+
+Choices
+- Each frame is seen from its neighbours at OFFSETS, before and after, inside its shot; the same flow serves depth,
+  motion and both frames of a pair. A window of frames is held, nothing grows with the clip.
+- Frames are independent but for the flow they share, and are measured on several threads.
+- Wider steps are left out once flow no longer holds between the frames: fast walks pay for what they use.
+- A frame without parallax (fixed or turning camera) keeps the predicted depth and still gets its motion; a frame whose
+  camera was not solved keeps both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openmore.flow.base import FlowEstimator
+from openmore.masks.decision import Rule
+from openmore.refinement.adjustment.shutter import Shutter
+from openmore.refinement.dense import residual_motion
+from openmore.refinement.dense.background import FEWEST, Background, is_fixed
+from openmore.refinement.dense.depth import DenseDepth, complete, confidence_of, guess, noise_of
+from openmore.refinement.dense.flow_window import FlowWindow
+from openmore.refinement.dense.smoothing import Edges, edges_of
+from openmore.refinement.dense.triangulated import Sight, sight, triangulate
+from openmore.threads import in_order
+
+OFFSETS = (1, 2, 4, 8)
+MOTION_OFFSETS = (1, 2)
+FLOW_SIDE = 384  # pixels
+AGAIN = (1,)  # steps; at 2 as well costs a third more and changes depth and masks by a hundredth
+AGAIN_PX = 4.0  # median parallax above which flow is estimated once more with the known depth undone
+LOST_FLOW = 0.2  # share of the pixels with flow below which wider steps are not tried
+RIM = 9  # pixels
+UNKNOWN_DEPTH = 0.5  # relative uncertainty of depth that was not measured
+
+
+@dataclass(frozen=True)
+class DenseFrame:
+    """The answer for one frame, at the resolution of the predictions; None = keep the network's."""
+
+    depth: np.ndarray | None  # [h, w] float32
+    confidence: np.ndarray | None  # [h, w] float32, >= 1
+    motion: np.ndarray | None  # [h, w] float32, 0..1
+    triangulated: float  # share of the pixels
+
+
+class DenseWalk:
+    """Frames of one clip. `picture(s)` is uint8 [H, W, 3] at most FLOW_SIDE wide; K [S, 3, 3] in its pixels;
+    `depth(s)` the predicted depth [h, w]; `shot` [S] the shot's number, -1 where the camera was not solved.
+    Flow is between the pictures as they are; where their `shutter` rolls, its ends are set upright."""
+
+    def __init__(
+        self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, shot: np.ndarray,
+        depth: Callable[[int], np.ndarray], flow: FlowEstimator, shutter: Shutter | None = None,
+    ):  # fmt: skip
+        self.window = FlowWindow(picture, K, world_from_cam, flow)
+        self.shot, self.depth, self.rule = shot, depth, Rule()
+        self.shutter = shutter if shutter is not None and shutter.rolls else None
+        self._picture = picture
+        self._backgrounds: dict[int, Background | None] = {}
+        self._lock = threading.Lock()  # of the backgrounds
+
+    def __iter__(self) -> Iterator[DenseFrame]:
+        for s, frame in enumerate(in_order(self._measured, range(len(self.shot)))):
+            yield frame
+            self.window.forget(s + 1 - max(OFFSETS))
+
+    def _measured(self, s: int) -> DenseFrame:
+        return self.frame(s) if self.shot[s] >= 0 else DenseFrame(None, None, None, 0.0)
+
+    def frame(self, s: int) -> DenseFrame:
+        """Depth and motion of frame s."""
+        predicted = self.depth(s)
+        grid = _Grid(predicted.shape, self.window.picture(s).shape[:2])
+        image = grid.small(self.window.picture(s))
+        edges = edges_of(image)
+        sights = self._sights(s, grid)
+        found = triangulate([x for _, x in sights], grid.shape)
+        dense = complete(found, edges, predicted=predicted)
+        if dense is not None:
+            wide = [o for o, x in sights if abs(o - s) in AGAIN and parallax(x, dense) > AGAIN_PX]
+            if wide:
+                start = guess(dense)
+                sights = sights + [(o, self._again(s, o, grid, start)) for o in wide]
+                found = triangulate([x for _, x in sights], grid.shape)
+                dense = complete(found, edges, predicted=predicted) or dense
+        motion = self._motion(s, grid, image, edges, sights, dense, predicted, noise_of(found))
+        if dense is None:
+            return DenseFrame(None, None, motion, 0.0)
+        if motion is not None and (motion > residual_motion.MOVING).any():
+            dense = complete(found, edges, 1 - spread(motion), predicted) or dense
+        share = float(dense.triangulated.mean())
+        return DenseFrame(1 / dense.inverse, confidence_of(dense), motion, share)
+
+    def _sights(self, s: int, grid: _Grid) -> list[tuple[int, Sight]]:
+        found = []
+        for sign in (1, -1):
+            for step in OFFSETS:
+                other = s + sign * step
+                if not 0 <= other < len(self.shot) or self.shot[other] != self.shot[s]:
+                    break
+                seen = self.window.seen(s, other)
+                if seen is None or (seen[2] > 0.5).mean() < LOST_FLOW:
+                    break
+                found.append((other, self._sight(s, other, grid, grid.read(seen))))
+        return found
+
+    def _again(self, s: int, other: int, grid: _Grid, inverse: np.ndarray) -> Sight:
+        """The sight of a neighbour, the motion that inverse depth [h, w] predicts undone before flow is estimated."""
+        return self._sight(s, other, grid, grid.read(self.window.look_again(s, other, inverse)))
+
+    def _sight(self, s: int, other: int, grid: _Grid, seen: np.ndarray) -> Sight:
+        """`seen` [3, h, w]: where the grid's pixels were seen, and how surely."""
+        K, turn = self.window.K, self.window.b_from_a(s, other)
+        if self.shutter is None:
+            return sight(K[s], K[other], turn, grid.u, grid.v, seen[:2], seen[2])
+        at = np.stack((grid.u, grid.v))
+        u, v = at - self.shutter.shift(s, at, K[s])
+        return sight(K[s], K[other], turn, u, v, seen[:2], seen[2], self.shutter.shift(other, seen[:2], K[other]))
+
+    def _motion(
+        self, s: int, grid: _Grid, image: np.ndarray, edges: Edges, sights: Sequence[tuple[int, Sight]],
+        dense: DenseDepth | None, predicted: np.ndarray, noise: float,
+    ) -> np.ndarray | None:  # fmt: skip
+        inverse = 1 / np.maximum(predicted, 1e-6) if dense is None else dense.inverse
+        sigma = UNKNOWN_DEPTH * inverse if dense is None else dense.sigma
+        near = [(other, x) for other, x in sights if abs(other - s) in MOTION_OFFSETS]
+        if not near:
+            return None
+        scores = []
+        for other, x in near:
+            c, d = x.linear(inverse)
+            off = (c + inverse * d) * grid.per_pixel  # where it was seen, less where it should be: minus the residual
+            seen = x.seen * grid.per_pixel
+            confidence = np.where(np.isfinite(x.variance), 1.0, 0.0).astype(np.float32)
+            told = np.concatenate((seen, confidence[None])).astype(np.float32)
+            other_image = grid.small(self.window.picture(other))
+            along = d * sigma * grid.per_pixel
+            scores.append(
+                residual_motion.evidence(
+                    other, seen - off, along, told, noise * float(grid.per_pixel.mean()), image, other_image, self.rule
+                )
+            )
+        odds = residual_motion.log_odds(scores)
+        background = self._background(int(self.shot[s]), grid)
+        if background is None:
+            return residual_motion.tidied(residual_motion.probability(odds, edges))
+        return residual_motion.probability(background.judge(odds, image), edges)
+
+    def _background(self, shot: int, grid: _Grid) -> Background | None:
+        """That of a shot of a fixed camera; None when the camera moves or the shot is short."""
+        with self._lock:
+            if shot not in self._backgrounds:
+                frames = np.flatnonzero(self.shot == shot)
+                fixed = len(frames) >= FEWEST and is_fixed(self.window.world_from_cam[frames])
+                made = Background(frames, lambda s: grid.small(self._picture(s))) if fixed else None
+                self._backgrounds = {shot: made}
+            return self._backgrounds[shot]
+
+
+def spread(motion: np.ndarray) -> np.ndarray:
+    """The largest motion [H, W] around each pixel: holes in a mover and its rim are no surface to measure either."""
+    import cv2
+
+    return cv2.dilate(motion, np.ones((RIM, RIM), np.uint8))
+
+
+def parallax(x: Sight, dense: DenseDepth) -> float:
+    """Median distance in pixels between where the pixels land and where those at infinity do."""
+    return float(np.median(np.linalg.norm(x.linear(dense.inverse)[1], axis=0) * dense.inverse))
+
+
+class _Grid:
+    """The pixels of the predictions in the larger picture."""
+
+    def __init__(self, shape: tuple[int, ...], picture: tuple[int, ...]):
+        self.shape = int(shape[0]), int(shape[1])
+        ratio = np.array([picture[1] / shape[1], picture[0] / shape[0]], np.float32)
+        v, u = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
+        self.u, self.v = u * ratio[0], v * ratio[1]
+        self.per_pixel = (1 / ratio)[:, None, None]  # pixels of the grid per pixel of the picture
+
+    def small(self, image: np.ndarray) -> np.ndarray:
+        import cv2
+
+        if image.shape[:2] == self.shape:
+            return image
+        return cv2.resize(image, self.shape[::-1], interpolation=cv2.INTER_AREA)
+
+    def read(self, fields: np.ndarray) -> np.ndarray:
+        """Fields [C, H, W] of the larger picture at the grid's pixels."""
+        import cv2
+
+        return np.stack([cv2.remap(f, self.u, self.v, cv2.INTER_LINEAR) for f in fields])

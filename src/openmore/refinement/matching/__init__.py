@@ -1,0 +1,1 @@
+"""What frames have in common: key points, verified pairs, revisits and tracks."""
