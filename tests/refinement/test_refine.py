@@ -175,12 +175,12 @@ def test_all_pixels_moving(cameras: np.ndarray) -> None:
     assert warned(result, "the network's cameras are kept")
 
 
-def test_movers_over_a_third_of_the_picture(cameras: np.ndarray) -> None:
-    """A card of 35 % of the picture crosses it; the network's mask knows about half of it."""
-    mover = Card((-0.3, 0.1, 2.6), (1.9, 1.4), 9, velocity=(0.25, -0.08, 0.1))
+def test_movers_over_two_fifths_of_the_picture(cameras: np.ndarray) -> None:
+    """A card of 47 % of the picture crosses it; the network's mask knows about half of it."""
+    mover = Card((-0.3, 0.1, 2.6), (2.1, 1.6), 9, velocity=(0.25, -0.08, 0.1))
     seen, alone = film((*ROOM, mover), cameras), film((mover,), cameras)
     masks = [(a != 90).any(-1) for a in alone]
-    assert 0.25 < np.mean(masks) < 0.45
+    assert 0.4 < np.mean(masks) < 0.5
     half = [np.where(np.arange(SHAPE[1]) % 2 == 0, m, 0).astype(np.float32) for m in masks]
     network = disturbed(cameras)
     result = refine(seen, network, K, K=K, motion=half)
