@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,14 @@ from tests.scale.test_job import members, wait_for
 
 TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
 CODES = {signal.SIGTERM: (143, "SIGTERM"), signal.SIGHUP: (129, "SIGHUP"), signal.SIGINT: (130, "the user")}
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_counts() -> Iterator[None]:
+    """A shell starts what runs in its background with Ctrl-C ignored, and tests started so with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, place: str, number: int = signal.SIGTERM) -> None:
