@@ -24,6 +24,7 @@ LONGEST_STEP = 4  # frames: over longer gaps nothing is known of the motion with
 GAIN = 0.03  # share of the robust cost that rolling must take off
 SLOWEST = 1.0  # frame intervals: no shutter reads longer, so such an answer is none
 LEAST_FRAMES = 4
+TRIAL = 6  # iterations of the solves that ask
 
 
 def twists(state: State, known: np.ndarray) -> np.ndarray:
@@ -57,6 +58,7 @@ def unbent(state: State, obs: Observations, settings: Settings) -> State | None:
 
     `state` is a solution for `obs` with a global shutter, `settings` say what is free in it.
     """
+    settings = replace(settings, iterations=TRIAL)
     frames = np.unique(obs.frame)
     if len(frames) < LEAST_FRAMES:
         return None

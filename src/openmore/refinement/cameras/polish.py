@@ -20,7 +20,6 @@ from openmore.refinement.cameras.mapper import Mapper
 from openmore.refinement.matching.tracks import renumber
 
 WIDTHS_PX = (1.0, 0.5, 0.25)  # of the robust loss: in the end noise of key points is left
-TRIAL = 6  # iterations of the solves that ask whether the shutter rolls
 
 Snapshot = tuple[State, np.ndarray, np.ndarray]
 
@@ -52,7 +51,7 @@ def _try_rolling(mapper: Mapper, upright: Snapshot) -> None:
     points = np.unique(used.point)
     free = mapper.known.copy()
     free[np.flatnonzero(free)[0]] = False
-    settings = Settings(free, mapper.focal.free, iterations=TRIAL, focal_prior=mapper.focal.prior, tolerance=1e-3)
+    settings = Settings(free, mapper.focal.free, focal_prior=mapper.focal.prior, tolerance=1e-3)
     found = unbent(replace(mapper.state, points=mapper.state.points[points]), renumber(used), settings)
     if found is None:
         return

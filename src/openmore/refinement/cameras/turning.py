@@ -24,7 +24,6 @@ from openmore.refinement.matching.tracks import renumber
 from openmore.refinement.matching.twoview import ROTATION_PX, Pair, bearings, fit_rotation
 
 OUTLIER_PX = 3.0
-TRIAL = 6  # iterations of the solves that ask whether the shutter rolls
 TWISTS = 2  # solves with a rolling shutter, the motion within frames measured anew before each
 ROBUST_PX = (4.0, 1.0)  # of the two solves: chained rotations may begin pixels away, where a narrow loss is flat
 
@@ -60,7 +59,7 @@ def adjust_rotations(
     free[first] = False
     settings = Settings(free, free_focal=free_focal, translate=False, iterations=20, focal_prior=prior)
     state, used = _adjusted(state, every, settings, ROBUST_PX)
-    rolling = unbent(state, used, replace(settings, iterations=TRIAL)) if len(used) else None
+    rolling = unbent(state, used, settings) if len(used) else None
     if rolling is None:
         return state, used
     for _ in range(TWISTS):

@@ -46,7 +46,7 @@ class Loop:
 
     ties: Ties  # those that agree
     b_from_a: np.ndarray  # [4, 4] similarity of the solver's world
-    information: np.ndarray  # [7, 7] of a right increment in `a`'s coordinates (see `find_loops`), pixels^-2
+    information: np.ndarray  # [7, 7] of a right increment in `a`'s coordinates (see `verify_loop`), pixels^-2
 
 
 def find_ties(
