@@ -45,7 +45,7 @@ def run(images: list[np.ndarray], cameras: np.ndarray, shot: np.ndarray | None =
     shot = np.zeros(count, int) if shot is None else shot
     flat = np.full((90, 120), 5.0, np.float32)
     Ks = np.tile(K, (count, 1, 1))
-    return list(DenseWalk(lambda s: images[s], Ks, cameras, shot, lambda s: flat, get_flow("dis")))
+    return [frame for frame, _ in DenseWalk(lambda s: images[s], Ks, cameras, shot, lambda s: flat, get_flow("dis"))]
 
 
 def small(values: np.ndarray) -> np.ndarray:

@@ -190,7 +190,7 @@ def test_depth_of_a_shaken_clip_needs_the_shutter(images: list[np.ndarray], foun
             images.__getitem__, np.tile(K, (FRAMES, 1, 1)), true, np.zeros(FRAMES, int),
             lambda s: np.ones((90, 120), np.float32), get_flow("dis"), used,
         )  # fmt: skip
-        depth = [frame.depth for frame in walk][3]
+        depth = [frame.depth for frame, _ in walk][3]
         assert depth is not None
         expected = depth_of(ROOM, true[3])[::2, ::2]
         errors.append(np.median(np.abs(depth / expected - 1)[expected > 0]))

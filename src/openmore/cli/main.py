@@ -29,6 +29,7 @@ VERBS = (
     "evaluate",
     "data",
     "train",
+    "fusion",
     "synth",
     "bench",
     "weights",

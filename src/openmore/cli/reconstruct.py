@@ -40,6 +40,9 @@ def reconstruct(
     flow: Annotated[
         str, typer.Option(help="Geometry's flow: dis, dis-fast, or learned: sea-raft-s, -m, -l, sea-raft-m:FILE.")
     ] = "dis",
+    fusion: Annotated[
+        str, typer.Option(help="auto: small's measured depth and masks are settled by a learned network; or none.")
+    ] = "auto",
     global_pass: Annotated[
         bool, typer.Option("--global-pass", help="Stream mode with geometry: solve the whole clip at the end, too.")
     ] = False,
@@ -77,6 +80,7 @@ def reconstruct(
         "budget_mb": budget_mb,
         "refine": refine,
         "flow": flow,
+        "fusion": fusion,
         "intrinsics": intrinsics,
         "global_pass": global_pass,
     }

@@ -32,12 +32,18 @@ class Options:
     # prior. auto: geometry for the embedded weights, whose own cameras are weak, over a whole clip; else none.
     refine: Literal["auto", "none", "attention", "geometry"] = "auto"
     flow: str = "dis"  # of geometry's dense depth and motion, see openmore.flow.get_flow
+    # Depth and motion settled by the fusion network. auto: for the embedded weights, whose depth it was trained on.
+    fusion: Literal["auto", "none"] = "auto"
     global_pass: bool = False  # stream with geometry: also solve the whole clip at the end, as full does
     # Known intrinsics: "fx,fy,cx,cy", a file, numbers or K [3, 3], in pixels of the source. Taken as true by geometry.
     intrinsics: Any = None
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", ("full", "stream")), ("refine", ("auto", "none", "attention", "geometry"))):
+        for name, known in (
+            ("mode", ("full", "stream")),
+            ("refine", ("auto", "none", "attention", "geometry")),
+            ("fusion", ("auto", "none")),
+        ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
         Selection(self.fps, self.stride, self.start, self.end, self.max_frames)

@@ -23,6 +23,8 @@ from openmore.pipeline.pictures import sized_frames
 from openmore.pipeline.report import Clock, scene_info
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.apply import refine_predictions
+from openmore.refinement.dense.fusion import settler
+from openmore.refinement.dense.predictions import keep
 from openmore.refinement.stream.window import SlidingWindow
 from openmore.types import Reconstruction, SparseTracks
 
@@ -66,13 +68,19 @@ def reconstruct(
     if whole and len(predictions) > 1:
         with clock.stage("refine"):
             known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
-            predictions, found, tracks = refine_predictions(predictions, working, progress, known, flow)
+            fuse = settler() if wants_fusion(chosen, model) else keep
+            predictions, found, tracks = refine_predictions(predictions, working, progress, known, flow, fuse)
         warnings, report = [*warnings, *found.warnings], {**report, "refinement": found.as_dict()}
     if skipped:
         warnings.append(f"{len(skipped)} damaged frame(s) skipped")
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
     info.extra.update(report)
     return Reconstruction(predictions, info, tracks=tracks)
+
+
+def wants_fusion(options: Options, model: MoRe) -> bool:
+    """Whether the fusion network settles what geometry measures: it knows the depth of the embedded weights only."""
+    return options.fusion == "auto" and model.provenance.get("name") == "small"
 
 
 def wants_geometry(options: Options, model: MoRe) -> bool:

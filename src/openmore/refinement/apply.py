@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from openmore.flow import FlowEstimator, get_flow
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.cameras.structure import Structure
-from openmore.refinement.dense.predictions import describe, measure, replaced
+from openmore.refinement.dense.predictions import Fuse, describe, keep, measure, replaced
 from openmore.refinement.dense.walk import DenseFrame
 from openmore.refinement.refine import RefinementResult, refine
 from openmore.refinement.report import RefinementReport
@@ -43,17 +43,19 @@ def refine_predictions(
     progress: ProgressCallback = silent,
     K: np.ndarray | None = None,
     flow: FlowEstimator | None = None,
+    fuse: Fuse = keep,
 ) -> tuple[list[FramePrediction], RefinementReport, SparseTracks | None]:
     """Predictions with refined cameras, measured depth and motion, the report, and the tracks they stand on.
 
     `pictures` as `working_picture` makes them; `K` [3, 3], original pixels, is taken as true when given; `flow` between
-    frames, DIS unless given, measures depth and motion.
+    frames, DIS unless given, measures depth and motion; `fuse` settles each frame's measurements
+    (`openmore.refinement.dense.fusion`), or keeps them as they are.
     """
     camera = predictions[0].camera
     height, width = pictures[0].shape[:2]
     working_from_original = np.diag([width / camera.width, height / camera.height, 1.0])
     moving = [p.motion for p in predictions if p.motion is not None]
-    dense = _Dense(predictions, pictures, progress, flow)
+    dense = _Dense(predictions, pictures, progress, flow, fuse)
     result = refine(
         pictures,
         np.stack([p.camera.world_from_cam for p in predictions]),
@@ -76,7 +78,7 @@ def refine_predictions(
         refined.append(
             replace(p, camera=replace(p.camera, world_from_cam=pose, K=solved_K[i]), depth=depth, points=None)
         )
-    describe(result.report, predictions, frames, dense.flow.name)
+    describe(result.report, predictions, frames, dense.flow.name, fuse is not keep)
     refined = replaced(refined, frames)
     tracks = sparse_tracks(result.structure, pictures, first_from_world, (camera.height, camera.width))
     return refined, result.report, tracks
@@ -87,9 +89,9 @@ class _Dense:
 
     def __init__(
         self, predictions: Sequence[FramePrediction], pictures: Sequence[np.ndarray], progress: ProgressCallback,
-        flow: FlowEstimator | None,
+        flow: FlowEstimator | None, fuse: Fuse,
     ):  # fmt: skip
-        self.predictions, self.pictures, self.progress = predictions, pictures, progress
+        self.predictions, self.pictures, self.progress, self.fuse = predictions, pictures, progress, fuse
         self.flow = flow or get_flow("dis")
         self.frames: list[DenseFrame] = []
 
@@ -107,6 +109,7 @@ class _Dense:
             depth,
             self.flow,
             result.shutter,
+            self.fuse,
             self.progress,
         )
         motion = [np.zeros((1, 1), np.float32) if f.motion is None else f.motion for f in self.frames]

@@ -54,6 +54,7 @@ class DenseReport:
     """Where depth and motion come from."""
 
     flow: str  # what estimated it
+    fused: bool  # settled by the fusion network
     depth_sources: list[str]  # per frame: triangulated (and filled in between) or network
     motion_sources: list[str]  # per frame: residuals or network
     triangulated_share: float  # of the pixels of frames with triangulated depth, measured to within 30 percent

@@ -16,11 +16,20 @@ import numpy as np
 from openmore.flow import FlowEstimator
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.adjustment.shutter import Shutter
+from openmore.refinement.dense.cues import Cues
+from openmore.refinement.dense.fusion import Settled
 from openmore.refinement.dense.residual_motion import MOVING
 from openmore.refinement.dense.walk import FLOW_SIDE, DenseFrame, DenseWalk
 from openmore.refinement.matching.survey import working_size
 from openmore.refinement.report import DenseReport, RefinementReport
 from openmore.types import FramePrediction
+
+Fuse = Callable[[int, Cues], Settled | None]  # the frame's number and all that was measured of it; None = keep that
+
+
+def keep(s: int, cues: Cues) -> None:
+    """The measurements as they are."""
+
 
 SMALLEST = 32  # pixels along the shorter side below which there is no flow worth having
 
@@ -33,6 +42,7 @@ def measure(
     depth: Callable[[int], np.ndarray],
     flow: FlowEstimator,
     shutter: Shutter | None = None,
+    fuse: Fuse = keep,
     progress: ProgressCallback = silent,
 ) -> list[DenseFrame]:
     """Dense depth and motion of all frames; K [S, 3, 3] in pixels of the pictures, `depth(s)` in the cameras' units."""
@@ -45,10 +55,18 @@ def measure(
         lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, flow, shutter
     )
     frames = []
-    for frame in walk:
-        frames.append(frame)
+    for s, (frame, cues) in enumerate(walk):
+        frames.append(frame if cues is None else settled(frame, fuse(s, cues)))
         progress("depth", len(frames), len(pictures))
     return frames
+
+
+def settled(frame: DenseFrame, answer: Settled | None) -> DenseFrame:
+    """A measured frame with what fusion made of it; motion stays unknown where no neighbour showed any."""
+    if answer is None:
+        return frame
+    motion = None if frame.motion is None else answer.motion
+    return replace(frame, depth=answer.depth, confidence=1 + 1 / answer.relative_sigma, motion=motion)
 
 
 def shots_of(report: RefinementReport) -> np.ndarray:
@@ -78,14 +96,19 @@ def replaced(predictions: Sequence[FramePrediction], frames: Sequence[DenseFrame
 
 
 def describe(
-    report: RefinementReport, predictions: Sequence[FramePrediction], frames: Sequence[DenseFrame], flow: str
+    report: RefinementReport,
+    predictions: Sequence[FramePrediction],
+    frames: Sequence[DenseFrame],
+    flow: str,
+    fused: bool = False,
 ) -> None:
     """Say in the report where depth and motion come from, and warn of frames where they could not be measured."""
-    depth = [frame.depth is not None for frame in frames]
+    depth = [frame.triangulated > 0 for frame in frames]
     motion = [frame.motion is not None for frame in frames]
-    found = [float(frame.triangulated) for frame in frames if frame.depth is not None]
+    found = [float(frame.triangulated) for frame in frames if frame.triangulated > 0]
     report.dense = DenseReport(
         flow=flow,
+        fused=fused,
         depth_sources=["triangulated" if known else "network" for known in depth],
         motion_sources=["residuals" if known else "network" for known in motion],
         triangulated_share=float(np.mean(found)) if found else 0.0,

@@ -14,6 +14,7 @@ Choices
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from openmore.flow.base import FlowResult
 from openmore.masks.decision import Rule, floor_of
 from openmore.masks.ego import Ego
 from openmore.masks.evidence import Evidence, ask_the_picture, combine
+from openmore.refinement.dense.flow_window import inside
 from openmore.refinement.dense.smoothing import Edges, smooth
 
 NOISE_FACTOR = 2.5
@@ -35,25 +37,46 @@ SPECK = 0.004  # share of the picture; at half of it most synthetic clips withou
 HOLE = 0.02  # share of the picture; at a quarter of it half of the gain is left
 
 
-def evidence(
-    other: int, expected: np.ndarray, along: np.ndarray, seen: np.ndarray, noise: float, image: np.ndarray,
-    other_image: np.ndarray, rule: Rule,
-) -> np.ndarray:  # fmt: skip
-    """Residual [H, W] of one frame against another, 1 = the limit of what standing still can show; NaN = undecided.
+@dataclass(frozen=True)
+class Found:
+    """What the residuals of one frame say, [H, W] float32 each."""
+
+    probability: np.ndarray  # of moving, 0..1
+    odds: np.ndarray  # log odds before smoothing; NaN = undecided
+    off: np.ndarray  # the residual most neighbours agree on, 1 = the limit of standing still; NaN = undecided
+    wide: np.ndarray  # the same of frames farther away, without asking for colours: slow movers show there
+
+
+def departure(expected: np.ndarray, along: np.ndarray, seen: np.ndarray, floor: float) -> np.ndarray:
+    """Residual [H, W] of one frame against another in pixels, less what an unknown depth allows; NaN = undecided.
 
     `expected` [2, H, W]: where a static pixel would be; `along` [2, H, W]: how far its depth's uncertainty moves that;
-    `seen` [3, H, W]: where flow found it, and the confidence. All in pixels of the pictures [H, W, 3].
+    `seen` [3, H, W]: where flow found it, and the confidence. All in pixels of a grid [H, W].
     """
-    height, width = seen.shape[1:]
-    v, u = np.mgrid[:height, :width].astype(np.float32)
-    floor = max(floor_of(rule, width, 0.0), NOISE_FACTOR * noise)
-    valid = np.isfinite(expected).all(0) & (expected >= 0).all(0)
-    valid &= (expected[0] <= width - 1) & (expected[1] <= height - 1)
     off = seen[:2] - expected
     length2 = np.square(along).sum(0)
     forward = np.square((off * along).sum(0)) / np.maximum(length2, 1e-12)  # squared part along the epipolar line
     score = np.sqrt(np.maximum(np.square(off).sum(0) - forward * length2 / (length2 + floor**2), 0))
-    residual = np.where(valid & (seen[2] > 0.5), score, np.nan).astype(np.float32)
+    return np.where(inside(expected, seen.shape[1:]) & (seen[2] > 0.5), score, np.nan).astype(np.float32)
+
+
+def limit(noise: float, width: int, rule: Rule) -> float:
+    """Pixels below which a residual is noise."""
+    return max(floor_of(rule, width, 0.0), NOISE_FACTOR * noise)
+
+
+def evidence(
+    other: int, expected: np.ndarray, along: np.ndarray, seen: np.ndarray, floor: float, image: np.ndarray,
+    other_image: np.ndarray, rule: Rule,
+) -> np.ndarray:  # fmt: skip
+    """Residual [H, W] of one frame against another, 1 = the limit of what standing still can show; NaN = undecided.
+
+    Where, how far and what was seen as in `departure`, whose `floor` is the limit; pictures [H, W, 3].
+    """
+    height, width = seen.shape[1:]
+    v, u = np.mgrid[:height, :width].astype(np.float32)
+    valid = inside(expected, (height, width))
+    residual = departure(expected, along, seen, floor)
     here = np.stack((u, v))
     static = Ego(np.where(valid, expected - here, 0).astype(np.float32), valid, "geometry")
     flow = FlowResult(seen[:2] - here, seen[2])
@@ -64,7 +87,7 @@ def evidence(
         # The ground beside a mover takes its flow, but not its colours.
         score = np.where(told.mismatch < LOOKS_STILL, np.minimum(score, STILL_SCORE), score)
     # Without a place to look at, not finding the pixel there says nothing.
-    return np.where(np.isinf(score) & (length2 > LOST_WITHIN**2), np.nan, score)
+    return np.where(np.isinf(score) & (np.square(along).sum(0) > LOST_WITHIN**2), np.nan, score)
 
 
 def log_odds(scores: Sequence[np.ndarray]) -> np.ndarray:

@@ -19,9 +19,11 @@ import numpy as np
 
 from openmore.flow.base import FlowEstimator
 from openmore.masks.decision import Rule
+from openmore.masks.evidence import combine
 from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.dense import residual_motion
 from openmore.refinement.dense.background import FEWEST, Background, is_fixed
+from openmore.refinement.dense.cues import Cues, cues_of
 from openmore.refinement.dense.depth import DenseDepth, complete, confidence_of, guess, noise_of
 from openmore.refinement.dense.flow_window import FlowWindow
 from openmore.refinement.dense.smoothing import Edges, edges_of
@@ -64,16 +66,17 @@ class DenseWalk:
         self._backgrounds: dict[int, Background | None] = {}
         self._lock = threading.Lock()  # of the backgrounds
 
-    def __iter__(self) -> Iterator[DenseFrame]:
+    def __iter__(self) -> Iterator[tuple[DenseFrame, Cues | None]]:
+        """Frame by frame; cues where the camera was solved."""
         for s, frame in enumerate(in_order(self._measured, range(len(self.shot)))):
             yield frame
             self.window.forget(s + 1 - max(OFFSETS))
 
-    def _measured(self, s: int) -> DenseFrame:
-        return self.frame(s) if self.shot[s] >= 0 else DenseFrame(None, None, None, 0.0)
+    def _measured(self, s: int) -> tuple[DenseFrame, Cues | None]:
+        return self.frame(s) if self.shot[s] >= 0 else (DenseFrame(None, None, None, 0.0), None)
 
-    def frame(self, s: int) -> DenseFrame:
-        """Depth and motion of frame s."""
+    def frame(self, s: int) -> tuple[DenseFrame, Cues]:
+        """Depth and motion of frame s, and all that was measured of it."""
         predicted = self.depth(s)
         grid = _Grid(predicted.shape, self.window.picture(s).shape[:2])
         image = grid.small(self.window.picture(s))
@@ -88,13 +91,15 @@ class DenseWalk:
                 sights = sights + [(o, self._again(s, o, grid, start)) for o in wide]
                 found = triangulate([x for _, x in sights], grid.shape)
                 dense = complete(found, edges, predicted=predicted) or dense
-        motion = self._motion(s, grid, image, edges, sights, dense, predicted, noise_of(found))
-        if dense is None:
-            return DenseFrame(None, None, motion, 0.0)
-        if motion is not None and (motion > residual_motion.MOVING).any():
+        moving = self._motion(s, grid, image, edges, sights, dense, predicted, noise_of(found))
+        motion = None if moving is None else moving.probability
+        if dense is not None and motion is not None and (motion > residual_motion.MOVING).any():
             dense = complete(found, edges, 1 - spread(motion), predicted) or dense
+        cues = cues_of(image, grid.rays(self.window.K[s]), [x for _, x in sights], found, dense, predicted, moving)
+        if dense is None:
+            return DenseFrame(None, None, motion, 0.0), cues
         share = float(dense.triangulated.mean())
-        return DenseFrame(1 / dense.inverse, confidence_of(dense), motion, share)
+        return DenseFrame(1 / dense.inverse, confidence_of(dense), motion, share), cues
 
     def _sights(self, s: int, grid: _Grid) -> list[tuple[int, Sight]]:
         found = []
@@ -125,31 +130,36 @@ class DenseWalk:
     def _motion(
         self, s: int, grid: _Grid, image: np.ndarray, edges: Edges, sights: Sequence[tuple[int, Sight]],
         dense: DenseDepth | None, predicted: np.ndarray, noise: float,
-    ) -> np.ndarray | None:  # fmt: skip
+    ) -> residual_motion.Found | None:  # fmt: skip
         inverse = 1 / np.maximum(predicted, 1e-6) if dense is None else dense.inverse
         sigma = UNKNOWN_DEPTH * inverse if dense is None else dense.sigma
-        near = [(other, x) for other, x in sights if abs(other - s) in MOTION_OFFSETS]
+        floor = residual_motion.limit(noise * float(grid.per_pixel.mean()), grid.shape[1], self.rule)
+        near, wide = [], []
+        for other, x in sights:
+            c, d = x.linear(inverse)
+            seen = x.seen * grid.per_pixel
+            # Where it was seen, less where it should be: minus the residual.
+            expected = seen - (c + inverse * d) * grid.per_pixel
+            told = np.concatenate((seen, np.isfinite(x.variance)[None])).astype(np.float32)
+            along = d * sigma * grid.per_pixel
+            if abs(other - s) in MOTION_OFFSETS:
+                other_image = grid.small(self.window.picture(other))
+                near.append(
+                    residual_motion.evidence(other, expected, along, told, floor, image, other_image, self.rule)
+                )
+            else:
+                wide.append(residual_motion.departure(expected, along, told, floor) / np.float32(floor))
         if not near:
             return None
-        scores = []
-        for other, x in near:
-            c, d = x.linear(inverse)
-            off = (c + inverse * d) * grid.per_pixel  # where it was seen, less where it should be: minus the residual
-            seen = x.seen * grid.per_pixel
-            confidence = np.where(np.isfinite(x.variance), 1.0, 0.0).astype(np.float32)
-            told = np.concatenate((seen, confidence[None])).astype(np.float32)
-            other_image = grid.small(self.window.picture(other))
-            along = d * sigma * grid.per_pixel
-            scores.append(
-                residual_motion.evidence(
-                    other, seen - off, along, told, noise * float(grid.per_pixel.mean()), image, other_image, self.rule
-                )
-            )
-        odds = residual_motion.log_odds(scores)
+        odds = residual_motion.log_odds(near)
         background = self._background(int(self.shot[s]), grid)
+        if background is not None:
+            odds = background.judge(odds, image)
+        probability = residual_motion.probability(odds, edges)
         if background is None:
-            return residual_motion.tidied(residual_motion.probability(odds, edges))
-        return residual_motion.probability(background.judge(odds, image), edges)
+            probability = residual_motion.tidied(probability)
+        nothing = np.full(grid.shape, np.nan, np.float32)
+        return residual_motion.Found(probability, odds, combine(near), combine(wide) if wide else nothing)
 
     def _background(self, shot: int, grid: _Grid) -> Background | None:
         """That of a shot of a fixed camera; None when the camera moves or the shot is short."""
@@ -183,6 +193,10 @@ class _Grid:
         v, u = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
         self.u, self.v = u * ratio[0], v * ratio[1]
         self.per_pixel = (1 / ratio)[:, None, None]  # pixels of the grid per pixel of the picture
+
+    def rays(self, K: np.ndarray) -> np.ndarray:
+        """[2, h, w] float32 x / z and y / z of what the pixels see; K of the larger picture."""
+        return np.stack(((self.u - K[0, 2]) / K[0, 0], (self.v - K[1, 2]) / K[1, 1])).astype(np.float32)
 
     def small(self, image: np.ndarray) -> np.ndarray:
         import cv2

@@ -1,0 +1,127 @@
+"""Training of the fusion network on the miniature: examples, losses, and a run that is stopped and goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from openmore.errors import DataError, InputError
+from openmore.model.more import MoRe
+from openmore.refinement.dense.cues import CHANNELS
+from openmore.refinement.dense.fusion import FusionNet
+from openmore.training.fusion.examples import Example, collect, listed, load, save
+from openmore.training.fusion.fit import FitConfig, fit, measure
+from openmore.training.fusion.losses import losses, total
+
+SHAPE = (24, 32)
+SMALL = {"clips": 2, "frames": 2, "lr": 3e-3, "warmup": 1, "log_every": 5, "save_every": 10}
+
+
+def example(seed: int, measured: bool = True) -> Example:
+    """A made-up clip: what is completed is wrong by what the picture's red says."""
+    rng = np.random.default_rng(seed)
+    cues = rng.normal(0, 0.3, (3, len(CHANNELS), *SHAPE)).astype(np.float32)
+    red, trust = CHANNELS.index("red"), CHANNELS.index("measured_trust")
+    cues[:, trust] = 1.0 * measured
+    cues[:, red] = np.kron(rng.uniform(-0.5, 0.5, (3, 6, 8)), np.ones((4, 4)))
+    full = cues[:, CHANNELS.index("completed")] + 1.0
+    depth = np.exp(-full - cues[:, red] + 2.0).astype(np.float32)
+    motion = (cues[:, CHANNELS.index("off")] > 0.3).astype(np.uint8)
+    return Example(cues, np.ones(3), depth, motion, np.full(3, measured))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "examples").mkdir()
+    for seed in range(4):
+        save(example(seed), tmp_path / "examples" / f"{seed}.npz")
+    return tmp_path / "examples"
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_solver_s_scale_is_no_error() -> None:
+    clip = example(0)
+    correction = clip.correction()
+    red = clip.cues[:, CHANNELS.index("red")]
+    assert correction is not None
+    np.testing.assert_allclose(correction - correction.mean(), red - red.mean(), atol=1e-3)
+    nothing = Example(clip.cues, clip.level, np.zeros_like(clip.depth), clip.motion, clip.measured)
+    assert nothing.correction() is None
+
+
+def test_losses_are_zero_for_the_truth_and_unknown_pixels_count_for_nobody() -> None:
+    correction = torch.randn(2, *SHAPE)
+    motion = (torch.rand(2, *SHAPE) > 0.7).to(torch.uint8)
+    out = torch.stack((correction, torch.full_like(correction, np.log(0.01)), 40.0 * motion - 20), 1)
+    valid = torch.ones_like(motion, dtype=torch.bool)
+    for name, value in losses(out, correction, valid, motion).items():
+        assert float(value) == pytest.approx(0, abs=1e-4), name
+    motion[:, :4] = 255
+    valid[:, :4] = False
+    out[:, :, :4] = 7.0
+    for name, value in losses(out, correction, valid, motion).items():
+        assert float(value) == pytest.approx(0, abs=1e-4), name
+
+
+def test_a_picture_without_anything_valid_gives_no_nan() -> None:
+    out = torch.randn(1, 3, *SHAPE, requires_grad=True)
+    nothing = torch.zeros(1, *SHAPE)
+    terms = losses(out, nothing, nothing.bool(), torch.full((1, *SHAPE), 255, dtype=torch.uint8))
+    total(terms).backward()
+    assert out.grad is not None and torch.isfinite(out.grad).all()
+
+
+def test_training_lowers_the_loss_and_a_stopped_run_goes_on_exactly(folder: Path, tmp_path: Path) -> None:
+    files, config = listed(folder), FitConfig(steps=40, **SMALL)
+    found = fit(files, tmp_path / "whole", config, files)
+    training = [line["training"] for line in lines(tmp_path / "whole") if "training" in line]
+    assert training[-1]["log"] < 0.8 * training[0]["log"]
+    assert found["abs_rel_settled"] < found["abs_rel_before"]
+
+    class Stop(Exception):
+        pass
+
+    def stop(stage: str, done: int, of: int | None) -> None:
+        if done == 15:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(files, tmp_path / "parts", config, [], stop)
+    fit(files, tmp_path / "parts", config, [])
+    whole, parts = (torch.load(tmp_path / run / "checkpoint.pt") for run in ("whole", "parts"))
+    for name, value in whole["net"].items():
+        assert torch.equal(value, parts["net"][name]), name
+    with pytest.raises(InputError, match="same settings"):
+        fit(files, tmp_path / "parts", FitConfig(steps=41, **SMALL), [])
+
+
+def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:
+    save(example(9, measured=False), folder / "9.npz")
+    found = measure(FusionNet(), listed(folder))
+    assert {"abs_rel_before_measured", "abs_rel_before_unmeasured", "iou_settled", "iou_settled_mean"} <= found.keys()
+    assert found["abs_rel_before"] == pytest.approx(found["abs_rel_settled"])
+
+
+def test_damaged_examples_are_named(folder: Path) -> None:
+    (folder / "0.npz").write_bytes(b"PK\x03\x04 not much")
+    with pytest.raises(DataError, match=r"0\.npz"):
+        load(folder / "0.npz")
+    with pytest.raises(InputError, match="collect"):
+        listed(folder.parent)
+
+
+def test_a_clip_becomes_an_example(tmp_path: Path) -> None:
+    made = collect(1_500_006 + 10, MoRe.from_pretrained("small").pack(), frames=4)
+    assert made is not None
+    save(made, tmp_path / "x.npz")
+    back = load(tmp_path / "x.npz")
+    assert back.cues.shape[:2] == (4, len(CHANNELS)) and back.depth.shape == back.cues[:, 0].shape
+    np.testing.assert_allclose(back.cues, made.cues, atol=2e-3)
+    assert back.correction() is not None
