@@ -67,7 +67,7 @@ class DenseWalk:
         self._lock = threading.Lock()  # of the backgrounds
 
     def __iter__(self) -> Iterator[tuple[DenseFrame, Cues | None]]:
-        """Frame by frame; cues where the camera was solved."""
+        """Frame by frame; cues where there is something to settle."""
         for s, frame in enumerate(in_order(self._measured, range(len(self.shot)))):
             yield frame
             self.window.forget(s + 1 - max(OFFSETS))
@@ -75,8 +75,8 @@ class DenseWalk:
     def _measured(self, s: int) -> tuple[DenseFrame, Cues | None]:
         return self.frame(s) if self.shot[s] >= 0 else (DenseFrame(None, None, None, 0.0), None)
 
-    def frame(self, s: int) -> tuple[DenseFrame, Cues]:
-        """Depth and motion of frame s, and all that was measured of it."""
+    def frame(self, s: int) -> tuple[DenseFrame, Cues | None]:
+        """Depth and motion of frame s, and all that was measured of it; None before a background to be trusted."""
         predicted = self.depth(s)
         grid = _Grid(predicted.shape, self.window.picture(s).shape[:2])
         image = grid.small(self.window.picture(s))
@@ -95,11 +95,14 @@ class DenseWalk:
         motion = None if moving is None else moving.probability
         if dense is not None and motion is not None and (motion > residual_motion.MOVING).any():
             dense = complete(found, edges, 1 - spread(motion), predicted) or dense
-        cues = cues_of(image, grid.rays(self.window.K[s]), [x for _, x in sights], found, dense, predicted, moving)
-        if dense is None:
-            return DenseFrame(None, None, motion, 0.0), cues
-        share = float(dense.triangulated.mean())
-        return DenseFrame(1 / dense.inverse, confidence_of(dense), motion, share), cues
+        answer = DenseFrame(None, None, motion, 0.0)
+        if dense is not None:
+            answer = DenseFrame(1 / dense.inverse, confidence_of(dense), motion, float(dense.triangulated.mean()))
+        background = self._background(int(self.shot[s]), grid)
+        if background is not None and background.trusted:
+            return answer, None
+        rays = grid.rays(self.window.K[s])
+        return answer, cues_of(image, rays, [x for _, x in sights], found, dense, predicted, moving)
 
     def _sights(self, s: int, grid: _Grid) -> list[tuple[int, Sight]]:
         found = []

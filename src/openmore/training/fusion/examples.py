@@ -37,7 +37,7 @@ UNKNOWN = 255  # label of motion
 class Example:
     """One clip. S frames of H x W pixels."""
 
-    cues: np.ndarray  # [S, C, H, W] float32
+    cues: np.ndarray  # [S, C, H, W] float32, or float16 as it lies on disk: most of it is never looked at
     level: np.ndarray  # [S] log inverse depth at which depth channels are 0
     depth: np.ndarray  # [S, H, W] float32, true, 0 = none
     motion: np.ndarray  # [S, H, W] uint8: 1 moves, 255 unknown
@@ -46,14 +46,17 @@ class Example:
     @property
     def completed(self) -> np.ndarray:
         """Log inverse depth [S, H, W] before settling."""
-        return self.cues[:, CHANNELS.index("completed")] + self.level[:, None, None]
+        return self.channel("completed") + self.level[:, None, None].astype(np.float32)
+
+    def channel(self, name: str) -> np.ndarray:
+        """One of the cues, [S, H, W] float32."""
+        return self.cues[:, CHANNELS.index(name)].astype(np.float32)
 
     def correction(self) -> np.ndarray | None:
         """[S, H, W] float32 what the completed log inverse depth lacks; None for a clip without a scale."""
         valid, completed = self.depth > 0, self.completed
         true = -np.log(np.where(valid, self.depth, 1))
-        trust = self.cues[:, CHANNELS.index("measured_trust")]
-        sure = valid & self.measured[:, None, None] & (trust > SURE) & (self.motion != 1)
+        sure = valid & self.measured[:, None, None] & (self.channel("measured_trust") > SURE) & (self.motion != 1)
         if sure.mean() < FEW:
             sure = valid
         if sure.mean() < FEW:
@@ -109,7 +112,7 @@ def load(path: Path) -> Example:
         raise DataError(f"{path} is no example of cues ({error}): remove it and collect again") from error
     if values.ndim != 4 or values.shape[1] != len(CHANNELS):
         raise DataError(f"{path} has cues {list(values.shape)}, expected {len(CHANNELS)} channels: collect again")
-    return Example(values.astype(np.float32), level, depth, motion, measured)
+    return Example(values, level, depth, motion, measured)
 
 
 def listed(folder: Path) -> list[Path]:

@@ -24,7 +24,6 @@ from torch import Tensor
 from openmore.errors import DataError, InputError
 from openmore.io.atomic import atomic_file
 from openmore.progress import ProgressCallback, silent
-from openmore.refinement.dense.cues import CHANNELS
 from openmore.refinement.dense.fusion import FILE, FusionNet
 from openmore.training.fusion.examples import UNKNOWN, Example, load
 from openmore.training.fusion.losses import losses, total
@@ -38,8 +37,8 @@ class FitConfig:
     """Settings of a run."""
 
     steps: int = 3200
-    clips: int = 8  # a step
-    frames: int = 2  # of each
+    clips: int = 5  # a step
+    frames: int = 3  # of each
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 1e-2
@@ -102,10 +101,10 @@ def _measured(net: FusionNet, example: Example) -> dict[str, float] | None:
     if not (example.depth > 0).any():
         return None
     with torch.inference_mode():
-        out = net(torch.from_numpy(example.cues)).numpy()
+        out = net(torch.from_numpy(example.cues.astype(np.float32))).numpy()
     known, moves = example.motion != UNKNOWN, example.motion == 1
     row = {}
-    before = example.cues[:, CHANNELS.index("moving")] > 0
+    before = example.channel("moving") > 0
     for name, log_inverse, moving in (
         ("before", example.completed, before),
         ("settled", example.completed + out[:, 0], out[:, 2] > 0),
@@ -182,6 +181,7 @@ def _drawn(example: Example, frames: int, rng: np.random.Generator) -> tuple[np.
     step = -1 if rng.random() < 0.5 else 1
     parts = (example.cues, correction, example.depth > 0, example.motion)
     cues, *truth = (np.ascontiguousarray(part[at][..., ::step]) for part in parts)
+    cues = cues.astype(np.float32)
     cues[:, :3] = recoloured(cues[:, :3], rng)
     return cues, *truth
 
