@@ -112,8 +112,10 @@ class _Dense:
             self.fuse,
             self.progress,
         )
-        motion = [np.zeros((1, 1), np.float32) if f.motion is None else f.motion for f in self.frames]
-        return motion if any(f.motion is not None for f in self.frames) else None
+        # The solver asks what residuals contradict its cameras; what merely looks like a mover may well hold a match.
+        seen = [f.motion if f.residuals is None else f.residuals for f in self.frames]
+        motion = [np.zeros((1, 1), np.float32) if m is None else m.astype(np.float32) for m in seen]
+        return motion if any(m is not None for m in seen) else None
 
     def settled(self, result: RefinementResult) -> list[DenseFrame]:
         """The frames under the cameras that were chosen."""

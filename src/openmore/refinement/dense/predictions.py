@@ -65,8 +65,10 @@ def settled(frame: DenseFrame, answer: Settled | None) -> DenseFrame:
     """A measured frame with what fusion made of it; motion stays unknown where no neighbour showed any."""
     if answer is None:
         return frame
-    motion = None if frame.motion is None else answer.motion
-    return replace(frame, depth=answer.depth, confidence=1 + 1 / answer.relative_sigma, motion=motion)
+    new = replace(frame, depth=answer.depth, confidence=1 + 1 / answer.relative_sigma)
+    if frame.motion is None:
+        return new
+    return replace(new, motion=answer.motion, residuals=frame.motion.astype(np.float16))
 
 
 def shots_of(report: RefinementReport) -> np.ndarray:

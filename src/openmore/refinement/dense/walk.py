@@ -48,6 +48,7 @@ class DenseFrame:
     confidence: np.ndarray | None  # [h, w] float32, >= 1
     motion: np.ndarray | None  # [h, w] float32, 0..1
     triangulated: float  # share of the pixels
+    residuals: np.ndarray | None = None  # [h, w] float16, motion before it was settled, where it was
 
 
 class DenseWalk:
