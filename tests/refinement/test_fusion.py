@@ -109,3 +109,12 @@ def test_motion_that_nobody_could_see_stays_unknown() -> None:
     assert new.motion is None and new.depth is answer.depth and new.confidence is not None
     assert (new.confidence >= 1).all() and new.triangulated == 0.5
     assert settled(frame, keep(0, measured)) is frame
+
+
+def test_the_residuals_behind_a_settled_mask_are_kept_for_the_solver() -> None:
+    measured = cues()
+    motion = np.full(SHAPE, 0.25, np.float32)
+    frame = DenseFrame(np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32), motion, 0.5)
+    new = settled(frame, settler()(0, measured))
+    assert new.residuals is not None and (new.residuals == 0.25).all()
+    assert new.motion is not None and new.motion is not motion
