@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from openmore.refinement.dense import appearance
 from openmore.refinement.dense.cues import CHANNELS, MOST, Cues, cues_of
 from openmore.refinement.dense.depth import complete
 from openmore.refinement.dense.fusion import FusionNet, settle, settler
@@ -18,6 +19,11 @@ from tests.refinement.test_dense import exact_sight
 from tests.refinement.world import ROOM, SHAPE, depth_of, film, walk
 
 RAYS = np.zeros((2, *SHAPE), np.float32)
+
+
+def nobody(shape: tuple[int, int]) -> np.ndarray:
+    """What `appearance` says of a frame without neighbours."""
+    return np.zeros((len(appearance.CHANNELS), *shape), np.float32)
 
 
 def channel(cues: Cues, name: str) -> np.ndarray:
@@ -35,15 +41,14 @@ def cues(scale: float = 1.0) -> Cues:
     found = triangulate(sights, SHAPE)
     predicted = np.full(SHAPE, 4 * scale, np.float32)
     dense = complete(found, edges_of(image), predicted=predicted)
-    return cues_of(image, RAYS, sights, found, dense, predicted, None)
+    return cues_of(image, RAYS, sights, found, dense, predicted, None, nobody(SHAPE))
 
 
 def blank(shape: tuple[int, int] = (40, 56)) -> Cues:
     """A frame of which nothing was measured."""
     image = np.full((*shape, 3), 128, np.uint8)
-    return cues_of(
-        image, np.zeros((2, *shape), np.float32), [], triangulate([], shape), None, np.ones(shape, np.float32), None
-    )
+    rays, predicted = np.zeros((2, *shape), np.float32), np.ones(shape, np.float32)
+    return cues_of(image, rays, [], triangulate([], shape), None, predicted, None, nobody(shape))
 
 
 def test_cues_do_not_know_the_unit_of_the_world() -> None:
@@ -68,9 +73,8 @@ def test_lost_pixels_are_cues_like_others() -> None:
     off[0] = np.nan
     moving = Found(np.full(shape, 0.5, np.float32), np.full(shape, np.nan, np.float32), off, off)
     image = np.zeros((*shape, 3), np.uint8)
-    made = cues_of(
-        image, np.zeros((2, *shape), np.float32), [], triangulate([], shape), None, np.ones(shape, np.float32), moving
-    )
+    rays, predicted = np.zeros((2, *shape), np.float32), np.ones(shape, np.float32)
+    made = cues_of(image, rays, [], triangulate([], shape), None, predicted, moving, nobody(shape))
     assert np.isfinite(made.values).all()
     assert not channel(made, "off")[0].any() and (channel(made, "off")[1:] == MOST).all()
 

@@ -14,8 +14,9 @@ from openmore.model.more import MoRe
 from openmore.refinement.dense.cues import CHANNELS
 from openmore.refinement.dense.fusion import FusionNet
 from openmore.training.fusion.examples import Example, collect, listed, load, save
-from openmore.training.fusion.fit import FitConfig, fit, measure
+from openmore.training.fusion.fit import BACKWARDS, FitConfig, fit, measure
 from openmore.training.fusion.losses import losses, total
+from openmore.training.fusion.rehearsal import rehearse
 
 SHAPE = (24, 32)
 SMALL = {"clips": 2, "frames": 2, "lr": 3e-3, "warmup": 1, "log_every": 5, "save_every": 10}
@@ -57,23 +58,23 @@ def test_the_solver_s_scale_is_no_error() -> None:
 
 
 def test_losses_are_zero_for_the_truth_and_unknown_pixels_count_for_nobody() -> None:
-    correction = torch.randn(2, *SHAPE)
+    level, correction = torch.randn(2, 2, *SHAPE)
     motion = (torch.rand(2, *SHAPE) > 0.7).to(torch.uint8)
     out = torch.stack((correction, torch.full_like(correction, np.log(0.01)), 40.0 * motion - 20), 1)
     valid = torch.ones_like(motion, dtype=torch.bool)
-    for name, value in losses(out, correction, valid, motion).items():
+    for name, value in losses(out, level, correction, valid, motion).items():
         assert float(value) == pytest.approx(0, abs=1e-4), name
     motion[:, :4] = 255
     valid[:, :4] = False
     out[:, :, :4] = 7.0
-    for name, value in losses(out, correction, valid, motion).items():
+    for name, value in losses(out, level, correction, valid, motion).items():
         assert float(value) == pytest.approx(0, abs=1e-4), name
 
 
 def test_a_picture_without_anything_valid_gives_no_nan() -> None:
     out = torch.randn(1, 3, *SHAPE, requires_grad=True)
     nothing = torch.zeros(1, *SHAPE)
-    terms = losses(out, nothing, nothing.bool(), torch.full((1, *SHAPE), 255, dtype=torch.uint8))
+    terms = losses(out, nothing, nothing, nothing.bool(), torch.full((1, *SHAPE), 255, dtype=torch.uint8))
     total(terms).backward()
     assert out.grad is not None and torch.isfinite(out.grad).all()
 
@@ -100,6 +101,62 @@ def test_training_lowers_the_loss_and_a_stopped_run_goes_on_exactly(folder: Path
         assert torch.equal(value, parts["net"][name]), name
     with pytest.raises(InputError, match="same settings"):
         fit(files, tmp_path / "parts", FitConfig(steps=41, **SMALL), [])
+
+
+def test_far_surfaces_weigh_by_their_depth_and_a_picture_s_unit_does_not_matter() -> None:
+    log_inverse = torch.zeros(1, *SHAPE)
+    log_inverse[:, :12] = -np.log(9.0)  # the upper half is nine times as far
+    valid, still = torch.ones_like(log_inverse, dtype=torch.bool), torch.zeros(1, *SHAPE, dtype=torch.uint8)
+    for level in (0.0, 3.0):
+        for rows, share in ((slice(0, 12), 0.9), (slice(12, 24), 0.1)):
+            out = torch.zeros(1, 3, *SHAPE)
+            out[:, 0, rows] = -np.log(1.1)  # ten percent too far
+            terms = losses(out, log_inverse + level, torch.zeros_like(log_inverse), valid, still)
+            assert float(terms["absolute"]) == pytest.approx(0.1 * share, rel=1e-4)
+
+
+def test_processes_share_a_step_and_a_stopped_run_goes_on_exactly(folder: Path, tmp_path: Path) -> None:
+    files, config = listed(folder), FitConfig(steps=12, jobs=2, **{**SMALL, "save_every": 4})
+    fit(files, tmp_path / "whole", config, [])
+
+    class Stop(Exception):
+        pass
+
+    def stop(stage: str, done: int, of: int | None) -> None:
+        if done == 6:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(files, tmp_path / "parts", config, [], stop)
+    fit(files, tmp_path / "parts", config, [])
+    whole, parts = (torch.load(tmp_path / run / "checkpoint.pt")["net"] for run in ("whole", "parts"))
+    for name, value in whole.items():
+        torch.testing.assert_close(value, parts[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_a_rehearsal_is_an_example_whose_truth_its_cues_lack() -> None:
+    for seed in range(3):
+        made = rehearse(seed, (56, 64))
+        assert made.cues.shape == (4, len(CHANNELS), 56, 64) and np.isfinite(made.cues).all()
+        assert not made.channel("seen").any() and not made.channel("odds_known").any()
+        shown = [made.channel(f"shown{offset:+d}").mean((1, 2)) > 0 for offset in (1, -1, 3, -3)]
+        np.testing.assert_array_equal(shown[0], [True, True, True, False])
+        np.testing.assert_array_equal(shown[3], [False, False, False, True])
+        correction = made.correction()
+        assert correction is not None and np.abs(correction).mean() > 0.005
+        again = rehearse(seed, (56, 64))
+        np.testing.assert_array_equal(made.cues, again.cues)
+
+
+def test_backwards_the_next_frame_is_the_one_before() -> None:
+    names = [CHANNELS[i] for i in BACKWARDS]
+    for name, back in zip(CHANNELS, names):
+        assert back == {"+": name.replace("+", "-"), "-": name.replace("-", "+")}.get(name[-2], name)
+
+
+def test_a_run_may_begin_with_rehearsals(folder: Path, tmp_path: Path) -> None:
+    fit(listed(folder), tmp_path / "run", FitConfig(steps=3, rehearsal=2, **SMALL), [])
+    assert (tmp_path / "run" / "fusion.safetensors").exists()
 
 
 def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:

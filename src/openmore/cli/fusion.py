@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 @verbs.command()
 def collect(
-    folder: Annotated[Path, typer.Argument(help="Where the examples go, 12 MB a clip; what is there is kept.")],
+    folder: Annotated[Path, typer.Argument(help="Where the examples go, 23 MB a clip; what is there is kept.")],
     clips: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
     first_seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the first; those below 1000000 are for evaluation.")
@@ -48,7 +48,12 @@ def collect(
 def fit(
     folder: Annotated[Path, typer.Argument(help="Examples that `collect` made.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: checkpoint, log, weights.")],
-    steps: Annotated[int | None, typer.Option(min=1, help="Of 16 frames.", show_default="3200")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of 15 frames a process.", show_default="3200")] = None,
+    rehearsal: Annotated[
+        int, typer.Option(min=0, help="Of the steps: the first ones, on scenes rendered for them.")
+    ] = 0,
+    textures: Annotated[str | None, typer.Option(help="Folder of photographs that half of these scenes wear.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     validate: Annotated[Path | None, typer.Option(help="Examples that are not trained on.")] = None,
 ) -> None:
     """Train on examples; a stopped run goes on. The weights end in OUT/fusion.safetensors."""
@@ -60,7 +65,10 @@ def fit(
     from openmore.training.fusion.fit import fit as run
 
     held_out = [] if validate is None else listed(validate)
-    config = FitConfig(steps=steps or FitConfig.steps, bf16=torch.cpu._is_avx512_bf16_supported())
+    config = FitConfig(
+        steps=steps or FitConfig.steps, rehearsal=rehearsal, jobs=jobs, textures=textures,
+        bf16=torch.cpu._is_avx512_bf16_supported(),
+    )  # fmt: skip
     with progress_bar() as progress:
         found = run(listed(folder), out, config, held_out, progress)
     for name, value in found.items():

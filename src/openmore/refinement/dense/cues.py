@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmore.refinement.dense import appearance
 from openmore.refinement.dense.depth import DenseDepth, noise_of
 from openmore.refinement.dense.residual_motion import Found
 from openmore.refinement.dense.triangulated import Sight, Triangulation
@@ -41,6 +42,7 @@ CHANNELS = (
     "off",  # how far flow ends from where a standing pixel must, in units of what is not known
     "wide",  # the same over more frames
     "wide_known",
+    *appearance.CHANNELS,  # what neighbours show where a standing pixel must be
 )
 
 
@@ -65,11 +67,12 @@ def cues_of(
     dense: DenseDepth | None,
     predicted: np.ndarray,
     moving: Found | None,
+    shown: np.ndarray,
 ) -> Cues:
     """Cues of a frame.
 
     `image` [H, W, 3] uint8, `rays` [2, H, W] x / z and y / z of its pixels, `sights` from near to far, `predicted`
-    depth [H, W], and what residual motion found, None where there was no neighbour.
+    depth [H, W], what residual motion found, None where there was no neighbour, and what `appearance` did.
     """
     shape = predicted.shape
     nothing = np.zeros(shape, np.float32)
@@ -112,8 +115,9 @@ def cues_of(
         "wide": nothing if moving is None else _squeezed(moving.wide),
         "wide_known": nothing if moving is None else np.isfinite(moving.wide),
     }
-    values = np.stack([np.clip(channels[name], -MOST, MOST) for name in CHANNELS]).astype(np.float32)
-    return Cues(values, level)
+    own_channels = CHANNELS[: -len(shown)]
+    values = np.stack([np.clip(channels[name], -MOST, MOST) for name in own_channels]).astype(np.float32)
+    return Cues(np.concatenate((values, shown)), level)
 
 
 def _squeezed(off: np.ndarray) -> np.ndarray:

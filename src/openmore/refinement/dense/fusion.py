@@ -5,7 +5,8 @@ Choices
   over a blank wall, a shadow that moves, the outline of a mover half of which shows no motion. A small U-Net, trained
   on measurements of synthetic clips with exact truth (`openmore.training.fusion`), puts the two together.
 - It says corrections to the classical answer, in log units and log odds, so that it starts from it and can keep it.
-- Nothing is computed at the picture's full size: blocks of four pixels go in, and come out, as channels.
+- Nothing is computed at the picture's full size: the first convolution takes every other pixel, and blocks of four
+  pixels come out as channels.
 - Normalisation is by the picture's own statistics, never by those of the synthetic world.
 """
 
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from openmore.refinement.dense.cues import CHANNELS, Cues
 
-WIDTHS = (32, 48, 64, 96, 128)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
+WIDTHS = (32, 48, 96, 192, 256)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
 OUT, GROUPS = 3, 8
 MOVING, LEAST_MOST = CHANNELS.index("moving"), (0.05, 0.95)  # the classical probability of moving, where it is believed
 MULTIPLE = 2 ** len(WIDTHS)
@@ -38,13 +39,13 @@ class Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, width) for _ in range(2))
+        self.norm = nn.GroupNorm(GROUPS, width)
         self.first, self.second = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.norms[1](self.first(F.silu(self.norms[0](x))))))
+        return x + self.second(F.silu(self.first(F.silu(self.norm(x)))))
 
 
 class FusionNet(nn.Module):
@@ -52,11 +53,12 @@ class FusionNet(nn.Module):
 
     def __init__(self, channels: int = len(CHANNELS)):
         super().__init__()
-        self.stem = nn.Conv2d(4 * channels, WIDTHS[0], 3, padding=1)
+        self.stem = nn.Conv2d(channels, WIDTHS[0], 4, stride=2, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(WIDTHS))
         self.encode = nn.ModuleList(Block(w) for w in WIDTHS)
         self.merge = nn.ModuleList(nn.Conv2d(a + b, a, 3, padding=1) for a, b in pairwise(WIDTHS))
         self.decode = nn.ModuleList(Block(w) for w in WIDTHS[:-1])
+        self.last = nn.GroupNorm(GROUPS, WIDTHS[0])  # without it the head dies of a stream that has grown negative
         self.head = nn.Conv2d(WIDTHS[0], 4 * OUT, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
@@ -64,14 +66,14 @@ class FusionNet(nn.Module):
     def forward(self, cues: Tensor) -> Tensor:
         height, width = cues.shape[-2:]
         padded = F.pad(cues, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        x = self.encode[0](self.stem(F.pixel_unshuffle(padded, 2)))
+        x = self.encode[0](self.stem(padded))
         kept = [x]
         for down, encode in zip(self.down, self.encode[1:]):
             x = encode(down(x))
             kept.append(x)
         for level in range(len(WIDTHS) - 2, -1, -1):
             x = self.decode[level](self.merge[level](torch.cat((kept[level], _twice(x)), 1)))
-        out = F.pixel_shuffle(self.head(F.silu(x)), 2)[..., :height, :width]
+        out = F.pixel_shuffle(self.head(F.silu(self.last(x))), 2)[..., :height, :width]
         change = MOST_CHANGE * torch.tanh(STEP * out[:, :1] / MOST_CHANGE)
         moving = (cues[:, MOVING : MOVING + 1] + 1) / 2
         return torch.cat((change, out[:, 1:2], out[:, 2:] + torch.logit(moving.clamp(*LEAST_MOST))), 1)

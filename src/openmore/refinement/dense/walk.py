@@ -22,6 +22,7 @@ from openmore.masks.decision import Rule
 from openmore.masks.evidence import combine
 from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.dense import residual_motion
+from openmore.refinement.dense.appearance import appearance
 from openmore.refinement.dense.background import FEWEST, Background, is_fixed
 from openmore.refinement.dense.cues import Cues, cues_of
 from openmore.refinement.dense.depth import DenseDepth, complete, confidence_of, guess, noise_of
@@ -103,7 +104,15 @@ class DenseWalk:
         if background is not None and background.trusted:
             return answer, None
         rays = grid.rays(self.window.K[s])
-        return answer, cues_of(image, rays, [x for _, x in sights], found, dense, predicted, moving)
+        inverse = 1 / np.maximum(predicted, 1e-6) if dense is None else dense.inverse
+        shown = appearance(image, lambda o: self._neighbour(s, s + o, grid), grid.K(self.window.K[s]), inverse)
+        return answer, cues_of(image, rays, [x for _, x in sights], found, dense, predicted, moving, shown)
+
+    def _neighbour(self, s: int, other: int, grid: _Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Picture and K of another frame of the shot, pixels of the grid, and how its camera lies to that of s."""
+        if not 0 <= other < len(self.shot) or self.shot[other] != self.shot[s]:
+            return None
+        return grid.small(self.window.picture(other)), grid.K(self.window.K[other]), self.window.b_from_a(s, other)
 
     def _sights(self, s: int, grid: _Grid) -> list[tuple[int, Sight]]:
         found = []
@@ -201,6 +210,10 @@ class _Grid:
     def rays(self, K: np.ndarray) -> np.ndarray:
         """[2, h, w] float32 x / z and y / z of what the pixels see; K of the larger picture."""
         return np.stack(((self.u - K[0, 2]) / K[0, 0], (self.v - K[1, 2]) / K[1, 1])).astype(np.float32)
+
+    def K(self, K: np.ndarray) -> np.ndarray:
+        """K [3, 3] of the larger picture in pixels of the grid."""
+        return np.diag([*self.per_pixel.ravel(), 1.0]) @ K
 
     def small(self, image: np.ndarray) -> np.ndarray:
         import cv2

@@ -1,7 +1,8 @@
 """What the fusion network is asked for: depth, how sure it is, and what moves.
 
 Choices
-- Depth: absolute error of its logarithm, of the depth itself (AbsRel), and of its steps between pixels at four scales.
+- Depth: absolute error of its logarithm, of the depth itself relative to the pixel's own (AbsRel) and to the picture's
+  mean (far surfaces are what the scale of published tables hangs on), and of its steps between pixels at four scales.
 - Uncertainty: its logarithm against that of the error there is, absolute: the median error where things look so. (The
   likelihood of a Laplace distribution was tried: the gradients of the surest pixels drown all others.)
 - Motion: cross-entropy, and one minus a soft IoU per picture, which is what masks are judged by.
@@ -13,23 +14,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-WEIGHTS = {"log": 2.0, "relative": 1.0, "steps": 0.2, "sigma": 0.1, "motion": 1.0, "iou": 0.5}
+WEIGHTS = {"log": 2.0, "relative": 1.0, "absolute": 0.5, "steps": 0.2, "sigma": 0.1, "motion": 1.0, "iou": 0.5}
 SCALES = (1, 2, 4, 8)
 LEAST_ERROR = 0.01
 FEW_PIXELS = 20.0  # that a mask may be wrong by in a picture without movers before its IoU is half gone
 UNKNOWN = 255
 
 
-def losses(out: Tensor, correction: Tensor, valid: Tensor, motion: Tensor) -> dict[str, Tensor]:
+def losses(out: Tensor, completed: Tensor, correction: Tensor, valid: Tensor, motion: Tensor) -> dict[str, Tensor]:
     """Scalars by name.
 
-    `out` [B, 3, H, W] of the network; truth [B, H, W]: `correction` of the log inverse depth, `valid` bool, `motion`
-    uint8 (1 moves, 255 unknown).
+    `out` [B, 3, H, W] of the network, which corrects the log inverse depth `completed` [B, H, W]; truth [B, H, W]: the
+    `correction`, `valid` bool, `motion` uint8 (1 moves, 255 unknown).
     """
     off = torch.where(valid, out[:, 0] - correction, 0.0)
     count = valid.sum().clamp(min=1)
     sigma = torch.where(valid, out[:, 1] - torch.log(off.detach().abs() + LEAST_ERROR), 0.0)
     relative = torch.where(valid, torch.expm1(-off).clamp(-1, 3).abs(), 0.0)
+    depth = torch.where(valid, torch.exp(-completed - correction), 0.0)
+    share = depth / depth.sum((1, 2), keepdim=True).clamp(min=1e-9) / len(depth)
     known, moves = motion != UNKNOWN, (motion == 1).float()
     entropy = F.binary_cross_entropy_with_logits(out[:, 2], moves, reduction="none")
     p = torch.sigmoid(out[:, 2]) * known
@@ -38,6 +41,7 @@ def losses(out: Tensor, correction: Tensor, valid: Tensor, motion: Tensor) -> di
     return {
         "log": off.abs().sum() / count,
         "relative": relative.sum() / count,
+        "absolute": (share * relative).sum(),
         "steps": sum((_steps(off, valid, scale) for scale in SCALES), out.new_zeros(())),
         "sigma": sigma.abs().sum() / count,
         "motion": torch.where(known, entropy, 0.0).sum() / known.sum().clamp(min=1),
