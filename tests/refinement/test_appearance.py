@@ -1,4 +1,4 @@
-"""What neighbours show where a standing pixel must be: nothing new of the world at rest, and everything of what moves."""
+"""What neighbours show where a standing pixel must be: nothing new at rest, all of what moves."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ def _guessed(true: np.ndarray, parallax: np.ndarray, known: bool, rng: np.random
     out = np.empty_like(true)
     for s, frame in enumerate(true):
         soft = cv2.GaussianBlur(frame, (0, 0), blur)
-        wave = cv2.resize(rng.normal(0, bend, (4, 5)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        knots = rng.normal(0, bend, (4, 5)).astype(np.float32)
+        wave = cv2.resize(knots, (width, height), interpolation=cv2.INTER_CUBIC)
         share = np.square(parallax[s]) / (np.square(parallax[s]) + FLOW_PX**2) if known else rng.uniform(0, 0.6)
         out[s] = flat + share * (soft - flat) + wave * (1 - share)
     return out
