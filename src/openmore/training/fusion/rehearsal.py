@@ -36,8 +36,7 @@ def rehearse(seed: int, shape: tuple[int, int], textures: str | None = None) -> 
     level = np.median(completed, axis=(1, 2))
     for s in range(FRAMES):
         _fill(cues[s], clip, s, completed[s], float(level[s]), parallax[s], known, turns)
-    depth = np.where(clip.valid, clip.depth, 0).astype(np.float32)
-    return Example(cues, level, depth, np.asarray(clip.motion), np.full(FRAMES, known))
+    return Example(cues, level, _true_depth(clip), np.asarray(clip.motion), np.full(FRAMES, known))
 
 
 def _fill(
@@ -70,9 +69,14 @@ def _fill(
 
 def _log_inverse(clip: Sample) -> np.ndarray:
     """Log inverse depth [S, H, W]; the sky is half as near as the farthest surface."""
-    valid = (clip.depth > 0) & clip.valid
-    farthest = float(clip.depth[valid].max()) if valid.any() else 1.0
-    return -np.log(np.where(valid, clip.depth, 2 * farthest)).astype(np.float32)
+    depth = _true_depth(clip)
+    farthest = float(depth.max()) or 1.0
+    return -np.log(np.where(depth > 0, depth, 2 * farthest)).astype(np.float32)
+
+
+def _true_depth(clip: Sample) -> np.ndarray:
+    """[S, H, W] float32, 0 = none."""
+    return np.where(np.asarray(clip.valid), np.asarray(clip.depth), 0).astype(np.float32)
 
 
 def _other_from(clip: Sample, s: int, other: int) -> np.ndarray:
