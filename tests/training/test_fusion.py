@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,16 @@ from openmore.errors import DataError, InputError
 from openmore.model.more import MoRe
 from openmore.refinement.dense.cues import CHANNELS
 from openmore.refinement.dense.fusion import FusionNet
+from openmore.training.fusion.batches import BACKWARDS
+from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import Example, collect, listed, load, save
-from openmore.training.fusion.fit import BACKWARDS, FitConfig, fit, measure
+from openmore.training.fusion.fit import fit, measure
 from openmore.training.fusion.losses import losses, total
 from openmore.training.fusion.rehearsal import rehearse
+from tests.training.fusion_run import CONFIG
 
 SHAPE = (24, 32)
+REPOSITORY = Path(__file__).parents[2]
 SMALL = {"clips": 2, "frames": 2, "lr": 3e-3, "warmup": 1, "log_every": 5, "save_every": 10}
 
 
@@ -41,6 +48,11 @@ def folder(tmp_path: Path) -> Path:
     for seed in range(4):
         save(example(seed), tmp_path / "examples" / f"{seed}.npz")
     return tmp_path / "examples"
+
+
+def assert_equal_nets(one: dict, other: dict) -> None:
+    for name, value in one["net"].items():
+        assert torch.equal(value, other["net"][name]), name
 
 
 def lines(run: Path) -> list[dict]:
@@ -97,8 +109,7 @@ def test_training_lowers_the_loss_and_a_stopped_run_goes_on_exactly(folder: Path
         fit(files, tmp_path / "parts", config, [], stop)
     fit(files, tmp_path / "parts", config, [])
     whole, parts = (torch.load(tmp_path / run / "checkpoint.pt") for run in ("whole", "parts"))
-    for name, value in whole["net"].items():
-        assert torch.equal(value, parts["net"][name]), name
+    assert_equal_nets(whole, parts)
     with pytest.raises(InputError, match="same settings"):
         fit(files, tmp_path / "parts", FitConfig(steps=41, **SMALL), [])
 
@@ -116,22 +127,16 @@ def test_far_surfaces_weigh_by_their_depth_and_a_picture_s_unit_does_not_matter(
 
 
 def test_processes_share_a_step_and_a_stopped_run_goes_on_exactly(folder: Path, tmp_path: Path) -> None:
-    files, config = listed(folder), FitConfig(steps=12, jobs=2, **{**SMALL, "save_every": 4})
-    fit(files, tmp_path / "whole", config, [])
-
-    class Stop(Exception):
-        pass
-
-    def stop(stage: str, done: int, of: int | None) -> None:
-        if done == 6:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fit(files, tmp_path / "parts", config, [], stop)
-    fit(files, tmp_path / "parts", config, [])
-    whole, parts = (torch.load(tmp_path / run / "checkpoint.pt")["net"] for run in ("whole", "parts"))
-    for name, value in whole.items():
-        torch.testing.assert_close(value, parts[name], rtol=1e-5, atol=1e-6, msg=name)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, "-m", "tests.training.fusion_run", str(folder), str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole, parts = (torch.load(tmp_path / run / "checkpoint.pt") for run in ("whole", "parts"))
+    assert whole["step"] == parts["step"] == CONFIG.steps
+    assert_equal_nets(whole, parts)
+    with pytest.raises(InputError, match="same settings"):  # one process would draw other clips
+        fit(listed(folder), tmp_path / "whole", CONFIG, [])
 
 
 def test_a_rehearsal_is_an_example_whose_truth_its_cues_lack() -> None:
@@ -149,9 +154,11 @@ def test_a_rehearsal_is_an_example_whose_truth_its_cues_lack() -> None:
 
 
 def test_backwards_the_next_frame_is_the_one_before() -> None:
-    names = [CHANNELS[i] for i in BACKWARDS]
-    for name, back in zip(CHANNELS, names):
-        assert back == {"+": name.replace("+", "-"), "-": name.replace("-", "+")}.get(name[-2], name)
+    came_from = {name: CHANNELS[i] for name, i in zip(CHANNELS, BACKWARDS)}
+    for what in ("red", "green", "blue", "shown"):
+        for ahead, behind in (("+1", "-1"), ("+3", "-3")):
+            assert came_from.pop(what + ahead) == what + behind and came_from.pop(what + behind) == what + ahead
+    assert all(name == other for name, other in came_from.items())
 
 
 def test_a_run_may_begin_with_rehearsals(folder: Path, tmp_path: Path) -> None:

@@ -53,20 +53,22 @@ def fit(
         int, typer.Option(min=0, help="Of the steps: the first ones, on scenes rendered for them.")
     ] = 0,
     textures: Annotated[str | None, typer.Option(help="Folder of photographs that half of these scenes wear.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     validate: Annotated[Path | None, typer.Option(help="Examples that are not trained on.")] = None,
 ) -> None:
-    """Train on examples; a stopped run goes on. The weights end in OUT/fusion.safetensors."""
+    """Train on examples; a stopped run goes on. The weights end in OUT/fusion.safetensors.
+
+    Several processes: torchrun --nproc-per-node 2 -m openmore.cli.main fusion fit ...
+    """
     import torch
 
     from openmore.cli.progress import progress_bar
+    from openmore.training.fusion.config import FitConfig
     from openmore.training.fusion.examples import listed
-    from openmore.training.fusion.fit import FitConfig
     from openmore.training.fusion.fit import fit as run
 
     held_out = [] if validate is None else listed(validate)
     config = FitConfig(
-        steps=steps or FitConfig.steps, rehearsal=rehearsal, jobs=jobs, textures=textures,
+        steps=steps or FitConfig.steps, rehearsal=rehearsal, textures=textures,
         bf16=torch.cpu._is_avx512_bf16_supported(),
     )  # fmt: skip
     with progress_bar() as progress:

@@ -5,7 +5,7 @@ Choices
 - "scale": 10 Weiszfeld steps for min_s sum |s p - g| from s = mean(g)/mean(p), s >= 1e-3 (CUT3R lineage). "scale_lsq"
   and "median" are the alternatives other tables use; "metric" leaves the prediction alone.
 - Ten steps end before the optimum, where the last digits decide: a pixel hit by chance weighs 1e8. A constant depth
-  scored 0.80 and 0.88 on one clip by two kernels of one BLAS; numpy's own sums are the same on every processor.
+  scored 0.80 and 0.88 on one clip by two kernels of one BLAS; numpy's own sums agree with and without AVX-512.
 - "scale_shift": the published Adam descent on sum |s p + t - g| from the median ratio. Its step of 1e-4 for at most
   1,000 steps hardly moves, so published numbers depend on these constants. "scale_shift_lsq" is the honest optimum.
 - delta clamps the prediction at 1e-5; negative aligned depth is therefore a miss, not an error.

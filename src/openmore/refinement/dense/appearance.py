@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from openmore.refinement.dense.flow_window import inside, landing
+
 OFFSETS = (1, -1, 3, -3)  # frames
 COLOURS = ("red", "green", "blue")
 CHANNELS = tuple(f"{what}{offset:+d}" for offset in OFFSETS for what in (*COLOURS, "shown"))
-_LEAST_Z = 1e-3  # of the landing depth relative to the pixel's own
 
 
 def appearance(
@@ -45,14 +46,9 @@ def _difference(
     """[4, H, W] for one neighbour."""
     import cv2
 
-    height, width = inverse.shape
-    v, u = np.mgrid[:height, :width].astype(np.float32)
-    M = (K_other @ other_from_cam[:3, :3] @ np.linalg.inv(K)).astype(np.float32)
-    e = (K_other @ other_from_cam[:3, 3]).astype(np.float32)
-    x, y, z = (row[0] * u + row[1] * v + row[2] + t * inverse for row, t in zip(M, e))
-    ahead = z > _LEAST_Z
-    x, y = (np.where(ahead, c / np.maximum(z, _LEAST_Z), -1).astype(np.float32) for c in (x, y))
-    shown = ahead & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    at = landing(K, K_other, other_from_cam, inverse)
+    shown = inside(at, inverse.shape)
+    x, y = np.nan_to_num(at, nan=-1.0).astype(np.float32)
     there = cv2.remap(other, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     off = (there.astype(np.float32) - image) / 127.5
     return np.concatenate((np.where(shown[..., None], off, 0).transpose(2, 0, 1), shown[None])).astype(np.float32)

@@ -66,12 +66,7 @@ class FlowWindow:
         height, width = image_a.shape[:2]
         v, u = np.mgrid[:height, :width].astype(np.float32)
         full = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
-        b_from_a = self.b_from_a(a, b)
-        at_infinity = self.K[b] @ b_from_a[:3, :3] @ np.linalg.inv(self.K[a])
-        x, y, z = (
-            row[0] * u + row[1] * v + row[2] + e * full for row, e in zip(at_infinity, self.K[b] @ b_from_a[:3, 3])
-        )
-        expected = np.stack((x, y)) / np.where(z > 1e-3, z, np.nan)
+        expected = landing(self.K[a], self.K[b], self.b_from_a(a, b), full)
         at = np.nan_to_num(expected, nan=-1.0).astype(np.float32)
         undone = cv2.remap(image_b, at[0], at[1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
         there, _ = self._flow.both(image_a, undone)
@@ -122,6 +117,14 @@ def mapped(H: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     z = H[2, 0] * u + H[2, 1] * v + H[2, 2]
     z = np.where(z > 1e-6, z, np.nan)
     return np.stack([(row[0] * u + row[1] * v + row[2]) / z for row in H[:2]]).astype(np.float32)
+
+
+def landing(K_a: np.ndarray, K_b: np.ndarray, b_from_a: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Pixels [2, H, W] of picture b where the pixels of a are that have inverse depth [H, W]; NaN behind the camera."""
+    v, u = np.mgrid[: inverse.shape[0], : inverse.shape[1]].astype(np.float32)
+    at_infinity = K_b @ b_from_a[:3, :3] @ np.linalg.inv(K_a)
+    x, y, z = (row[0] * u + row[1] * v + row[2] + e * inverse for row, e in zip(at_infinity, K_b @ b_from_a[:3, 3]))
+    return np.stack((x, y)) / np.where(z > 1e-3, z, np.nan)
 
 
 def inside(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

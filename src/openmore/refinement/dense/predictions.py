@@ -52,8 +52,9 @@ def measure(
         return [DenseFrame(None, None, None, 0.0)] * len(pictures)
     scaled = np.diag([side[1] / width, side[0] / height, 1.0]) @ K
     walk = DenseWalk(
-        lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, flow, shutter
-    )
+        lambda s: working_size(pictures[s], FLOW_SIDE), scaled, world_from_cam, shots_of(report), depth, flow, shutter,
+        cues=fuse is not keep,
+    )  # fmt: skip
     frames = []
     for s, (frame, cues) in enumerate(walk):
         frames.append(frame if cues is None else settled(frame, fuse(s, cues)))

@@ -55,13 +55,14 @@ class DenseFrame:
 class DenseWalk:
     """Frames of one clip. `picture(s)` is uint8 [H, W, 3] at most FLOW_SIDE wide; K [S, 3, 3] in its pixels;
     `depth(s)` the predicted depth [h, w]; `shot` [S] the shot's number, -1 where the camera was not solved.
-    Flow is between the pictures as they are; where their `shutter` rolls, its ends are set upright."""
+    Flow is between the pictures as they are; where their `shutter` rolls, its ends are set upright. `cues`: whether
+    anybody wants them."""
 
     def __init__(
         self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, shot: np.ndarray,
-        depth: Callable[[int], np.ndarray], flow: FlowEstimator, shutter: Shutter | None = None,
+        depth: Callable[[int], np.ndarray], flow: FlowEstimator, shutter: Shutter | None = None, cues: bool = True,
     ):  # fmt: skip
-        self.window = FlowWindow(picture, K, world_from_cam, flow)
+        self.window, self.cues = FlowWindow(picture, K, world_from_cam, flow), cues
         self.shot, self.depth, self.rule = shot, depth, Rule()
         self.shutter = shutter if shutter is not None and shutter.rolls else None
         self._picture = picture
@@ -78,7 +79,8 @@ class DenseWalk:
         return self.frame(s) if self.shot[s] >= 0 else (DenseFrame(None, None, None, 0.0), None)
 
     def frame(self, s: int) -> tuple[DenseFrame, Cues | None]:
-        """Depth and motion of frame s, and all that was measured of it; None before a background to be trusted."""
+        """Depth and motion of frame s, and all that was measured of it: None where nobody wants it, and before a
+        background to be trusted."""
         predicted = self.depth(s)
         grid = _Grid(predicted.shape, self.window.picture(s).shape[:2])
         image = grid.small(self.window.picture(s))
@@ -101,7 +103,7 @@ class DenseWalk:
         if dense is not None:
             answer = DenseFrame(1 / dense.inverse, confidence_of(dense), motion, float(dense.triangulated.mean()))
         background = self._background(int(self.shot[s]), grid)
-        if background is not None and background.trusted:
+        if not self.cues or (background is not None and background.trusted):
             return answer, None
         rays = grid.rays(self.window.K[s])
         inverse = 1 / np.maximum(predicted, 1e-6) if dense is None else dense.inverse

@@ -1,11 +1,8 @@
 """The training loop of the fusion network.
 
 Choices
-- A step draws a few frames of a few clips of one shape, mirrored or not, backwards or not, and recoloured; the draw
-  hangs on seed, step and process alone, so a stopped run goes on exactly.
-- The first steps are rehearsals on scenes drawn for them (`rehearsal`), small at first; the examples follow.
-- Several processes share a step by averaging gradients: two of one thread do more than one of two.
 - bf16 convolutions where the processor has them, float32 weights; AdamW, warm-up and cosine to zero, EMA.
+- Processes of torchrun share a step by averaging gradients: two of one thread do more than one of two.
 - Validation is AbsRel after one scale a clip and IoU, beside those of the cues before settling.
 """
 
@@ -13,132 +10,68 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import queue
-import signal
-import tempfile
-import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from openmore.errors import DataError, InputError
+from openmore.errors import InputError
 from openmore.io.atomic import atomic_file
 from openmore.progress import ProgressCallback, silent
-from openmore.refinement.dense import appearance
 from openmore.refinement.dense.cues import CHANNELS
 from openmore.refinement.dense.fusion import FILE, FusionNet
+from openmore.training.fusion.batches import batches, read_ahead
+from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import UNKNOWN, Example, load
 from openmore.training.fusion.losses import losses, total
-from openmore.training.fusion.rehearsal import FRAMES, rehearse
+from openmore.training.ranks import Ranks, agree, joined
 
 CHECKPOINT = "checkpoint.pt"
-AHEAD = 4  # batches read ahead
-REHEARSAL_SHAPES = ((84, 112), (112, 160), (112, 160), (168, 224))  # a quarter of the rehearsals each
-COMPLETED, RAY_X = CHANNELS.index("completed"), CHANNELS.index("ray_x")
-MINUTES = 10  # after which processes no longer wait for one another
-BACKWARDS = [  # where the channels of a clip come from when time runs backwards
-    CHANNELS.index(name if name not in appearance.CHANNELS else name.translate(str.maketrans("+-", "-+")))
-    for name in CHANNELS
-]
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Settings of a run."""
-
-    steps: int = 3200
-    rehearsal: int = 0  # of the steps
-    jobs: int = 1  # processes; each draws clips of its own
-    clips: int = 5  # a step and process
-    frames: int = 3  # of each
-    textures: str | None = None  # photographs that half of the rehearsals wear
-    lr: float = 1e-3
-    warmup: int = 100
-    weight_decay: float = 1e-2
-    ema: float = 0.998
-    clip_norm: float = 1.0
-    seed: int = 0
-    log_every: int = 100
-    save_every: int = 500
-    bf16: bool = False
+COMPLETED = CHANNELS.index("completed")
 
 
 def fit(
     files: list[Path], run: Path, config: FitConfig, validate: list[Path], progress: ProgressCallback = silent
 ) -> dict[str, float]:
     """Train on `files`, leave checkpoints, a log and the weights in `run`; the last validation is returned."""
-    run.mkdir(parents=True, exist_ok=True)
-    if config.jobs == 1:
-        return _run(0, files, run, config, validate, progress)
-    spawn = torch.multiprocessing.get_context("spawn")
-    threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        meet = Path(folder) / "meet"
-        others = [
-            spawn.Process(target=_join, args=(rank, meet, files, run, config), daemon=True)
-            for rank in range(1, config.jobs)
-        ]
-        for other in others:
-            other.start()
-        try:
-            _meet(0, meet, config)
-            return _run(0, files, run, config, validate, progress)
-        finally:
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
-            for other in others:
-                other.terminate()
-            torch.set_num_threads(threads)
-
-
-def _meet(rank: int, meet: Path, config: FitConfig) -> None:
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // config.jobs))
-    distributed.init_process_group(
-        "gloo", init_method=meet.as_uri(), rank=rank, world_size=config.jobs, timeout=timedelta(minutes=MINUTES)
-    )
-
-
-def _join(rank: int, meet: Path, files: list[Path], run: Path, config: FitConfig) -> None:
-    """The process of another rank."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-    _meet(rank, meet, config)
-    _run(rank, files, run, config, [], silent)
+    with joined("cpu") as ranks:
+        return _run(ranks, files, run, config, validate, progress)
 
 
 def _run(
-    rank: int, files: list[Path], run: Path, config: FitConfig, validate: list[Path], progress: ProgressCallback
+    ranks: Ranks, files: list[Path], run: Path, config: FitConfig, validate: list[Path], progress: ProgressCallback
 ) -> dict[str, float]:
+    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     net = FusionNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = FusionNet().requires_grad_(False)
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.AdamW(net.parameters(), config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
-    begin = _resumed(run / CHECKPOINT, net, average, optimizer, config)
+    settings = {**asdict(config), "processes": ranks.world}
+    begin = _resumed(run / CHECKPOINT, net, average, optimizer, settings)
     sums: dict[str, float] = {}
-    for step, batch in enumerate(_ahead(_batches(files, config, begin, rank)), begin):
-        terms = _step(net, optimizer, batch, config, step)
+    found: dict[str, float] | None = None
+    for step, batch in enumerate(read_ahead(batches(files, config, begin, ranks.rank)), begin):
+        terms = _step(net, optimizer, batch, config, step, ranks)
         _follow(average, net, min(config.ema, (1 + step) / (10 + step)))
         sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
-        progress("fit", step + 1, config.steps)
-        if rank > 0:
+        if not ranks.main:
             continue
+        progress("fit", step + 1, config.steps)
         if (step + 1) % config.log_every == 0:
             means = {name: round(value / config.log_every, 4) for name, value in sums.items()}
             _log(run / "log.jsonl", {"step": step + 1, "training": means})
             sums = {}
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            _save(run / CHECKPOINT, net, average, optimizer, step + 1, config)
-            _log(run / "log.jsonl", {"step": step + 1, "validation": measure(average, validate)})
-    if rank > 0:
+            _save(run / CHECKPOINT, net, average, optimizer, step + 1, settings)
+            found = measure(average, validate)
+            _log(run / "log.jsonl", {"step": step + 1, "validation": found})
+    if not ranks.main:
         return {}
     export(average, run / FILE)
-    return measure(average, validate)
+    return measure(average, validate) if found is None else found
 
 
 def export(net: FusionNet, path: Path) -> None:
@@ -193,7 +126,7 @@ def iou(moving: np.ndarray, true: np.ndarray) -> float:
 
 
 def _step(
-    net: FusionNet, optimizer: torch.optim.Optimizer, batch: list[Tensor], config: FitConfig, step: int
+    net: FusionNet, optimizer: torch.optim.Optimizer, batch: list[Tensor], config: FitConfig, step: int, ranks: Ranks
 ) -> dict[str, float]:
     """One optimiser step; skipped, and said by NaN, where the gradient is not finite."""
     for group in optimizer.param_groups:
@@ -206,7 +139,7 @@ def _step(
     terms = losses(out.float(), cues[:, COMPLETED], *truth)
     optimizer.zero_grad(set_to_none=True)
     total(terms).backward()
-    _share(net, config)
+    _share(net, ranks)
     norm = torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
     if not torch.isfinite(norm):
         return dict.fromkeys(terms, math.nan)
@@ -214,13 +147,12 @@ def _step(
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
-def _share(net: FusionNet, config: FitConfig) -> None:
-    """The mean of all processes' gradients."""
-    if config.jobs == 1:
+def _share(net: FusionNet, ranks: Ranks) -> None:
+    """The mean of all processes' gradients, in one message."""
+    if ranks.world == 1:
         return
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients]) / config.jobs
-    distributed.all_reduce(flat)
+    flat = agree(torch.cat([g.flatten() for g in gradients])) / ranks.world
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients])):
         gradient.copy_(part.view_as(gradient))
 
@@ -231,94 +163,20 @@ def _follow(average: FusionNet, net: FusionNet, keep: float) -> None:
             a.lerp_(b, 1 - keep)
 
 
-def _batches(files: list[Path], config: FitConfig, begin: int, rank: int) -> Iterator[list[Tensor]]:
-    """Cues, corrections, valid pixels and motion of every step from `begin` on."""
-    for step in range(begin, config.steps):
-        rng = np.random.default_rng((config.seed, step, rank))
-        rows: list[tuple[np.ndarray, ...]] = []
-        for _ in range(1000):
-            row = _rehearsed(step, config, rng) if step < config.rehearsal else _opened(files, config, rng)
-            if row is not None and (not rows or row[0].shape[-2:] == rows[0][0].shape[-2:]):
-                rows.append(row)
-            if sum(len(row[0]) for row in rows) >= config.clips * config.frames:
-                break
-        else:
-            raise DataError("these examples give no batch of one shape: collect more clips")
-        yield [torch.from_numpy(np.concatenate(part)) for part in zip(*rows)]
-
-
-def _opened(files: list[Path], config: FitConfig, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:
-    return _drawn(load(files[rng.integers(len(files))]), config.frames, rng)
-
-
-def _rehearsed(step: int, config: FitConfig, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:
-    shape = REHEARSAL_SHAPES[step * len(REHEARSAL_SHAPES) // config.rehearsal]
-    textures = config.textures if rng.random() < 0.5 else None
-    return _drawn(rehearse(int(rng.integers(2**40)), shape, textures), FRAMES, rng)
-
-
-def _drawn(example: Example, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:
-    """Some frames of an example, mirrored or not and recoloured."""
-    correction = example.correction()
-    if correction is None:
-        return None
-    at = rng.choice(len(example.level), min(frames, len(example.level)), replace=False)
-    step = -1 if rng.random() < 0.5 else 1
-    parts = (example.cues, correction, example.depth > 0, example.motion)
-    cues, *truth = (np.ascontiguousarray(part[at][..., ::step]) for part in parts)
-    cues = cues.astype(np.float32)
-    cues[:, RAY_X] *= step
-    if rng.random() < 0.5:
-        cues = cues[:, BACKWARDS]
-    cues[:, :3] = recoloured(cues[:, :3], rng)
-    return cues, *truth
-
-
-def recoloured(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pictures [S, 3, H, W], -1..1, in other light, tint and noise."""
-    gain = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.05, (3, 1, 1)))
-    noise = rng.uniform(0, 0.04) * rng.standard_normal(images.shape, np.float32)
-    return (np.clip((images + 1) * gain, 0, 2) - 1 + rng.normal(0, 0.05) + noise).astype(np.float32)
-
-
-def _ahead(batches: Iterator[list[Tensor]]) -> Iterator[list[Tensor]]:
-    """The same batches, read by a thread of their own; what it raises is raised here."""
-    waiting: queue.Queue[list[Tensor] | BaseException | None] = queue.Queue(AHEAD)
-
-    threads = torch.get_num_threads()
-
-    def read() -> None:
-        torch.set_num_threads(threads)  # a thread of its own would take all cores
-        try:
-            for batch in batches:
-                waiting.put(batch)
-            waiting.put(None)
-        except BaseException as error:
-            waiting.put(error)
-
-    threading.Thread(target=read, daemon=True).start()
-    while (item := waiting.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
-
-
 def _save(
-    path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, step: int, config: FitConfig
+    path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, step: int, settings: dict
 ) -> None:
     state = {"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
     with atomic_file(path) as file:
-        torch.save({**state, "step": step, "config": asdict(config)}, file)
+        torch.save({**state, "step": step, "config": settings}, file)
 
 
-def _resumed(
-    path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, config: FitConfig
-) -> int:
+def _resumed(path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, settings: dict) -> int:
     """The step to go on from. Raises InputError for a checkpoint of other settings."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    if state["config"] != asdict(config):
+    if state["config"] != settings:
         raise InputError(f"{path} is of a run with {state['config']}: give the same settings, or another folder")
     net.load_state_dict(state["net"])
     average.load_state_dict(state["average"])

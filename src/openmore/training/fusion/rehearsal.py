@@ -1,8 +1,8 @@
 """Rehearsal: cues that no reconstruction gave, made from the truth of scenes that are drawn for the occasion.
 
 Choices
-- Reconstructing a clip costs ten times what rendering it does, and what a picture alone says of depth, and two pictures
-  of motion, needs many scenes. So the network first learns from scenes that are rendered once and seen once.
+- Reconstructing a clip costs many times what rendering it does; what a picture alone says of depth, and two pictures of
+  motion, needs many scenes. So the network first learns from scenes that are rendered once and seen once.
 - True cameras, slightly turned; the completed depth is the truth, blurred, bent and flattened the more the less
   parallax there is. Flow, triangulation and residuals stay unknown: they come with the examples.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from openmore.data.sample import Sample
 from openmore.data.synthetic import make_clip
+from openmore.refinement.adjustment.rotations import exp_so3
 from openmore.refinement.dense import appearance
 from openmore.refinement.dense.cues import CHANNELS, MOST
 from openmore.training.fusion.examples import Example
@@ -31,7 +32,8 @@ def rehearse(seed: int, shape: tuple[int, int], textures: str | None = None) -> 
     parallax = np.stack([_parallax(clip, s, true[s]) for s in range(FRAMES)])
     known = bool(np.median(parallax) > rng.uniform(0.05, 0.5))
     completed = _guessed(true, parallax, known, rng)
-    turns = rng.normal(0, TURN, (FRAMES, 3))
+    turns = np.tile(np.eye(4), (FRAMES, 1, 1))
+    turns[:, :3, :3] = exp_so3(rng.normal(0, TURN, (FRAMES, 3)))
     cues = np.zeros((FRAMES, len(CHANNELS), *shape), np.float32)
     level = np.median(completed, axis=(1, 2))
     for s in range(FRAMES):
@@ -43,12 +45,12 @@ def _fill(
     cues: np.ndarray, clip: Sample, s: int, completed: np.ndarray, level: float, parallax: np.ndarray, known: bool,
     turns: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write the cues [C, H, W] of frame s."""
+    """Write the cues [C, H, W] of frame s; `turns` [S, 4, 4] are the cameras' errors."""
 
     def other(offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         if not 0 <= s + offset < FRAMES:
             return None
-        return clip.images[s + offset], clip.K[s + offset], _turned(_other_from(clip, s, s + offset), turns[s + offset])
+        return clip.images[s + offset], clip.K[s + offset], turns[s + offset] @ _other_from(clip, s, s + offset)
 
     height, width = completed.shape
     v, u = np.mgrid[:height, :width]
@@ -81,15 +83,6 @@ def _true_depth(clip: Sample) -> np.ndarray:
 
 def _other_from(clip: Sample, s: int, other: int) -> np.ndarray:
     return np.linalg.inv(clip.world_from_cam[other]) @ clip.world_from_cam[s]
-
-
-def _turned(pose: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """`pose` [4, 4] turned by a rotation vector [3]."""
-    import cv2
-
-    turned = np.array(pose, np.float64)
-    turned[:3] = cv2.Rodrigues(np.asarray(by, np.float64))[0] @ turned[:3]
-    return turned
 
 
 def _parallax(clip: Sample, s: int, log_inverse: np.ndarray) -> np.ndarray:
