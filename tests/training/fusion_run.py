@@ -16,6 +16,7 @@ from torch import Tensor
 from openmore.training.fusion import fit as module
 from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import listed
+from openmore.training.ranks import joined
 
 CONFIG = FitConfig(steps=12, clips=2, frames=2, lr=3e-3, warmup=1, log_every=5, save_every=4)
 
@@ -32,9 +33,10 @@ def six(*args: object) -> Iterator[list[Tensor]]:
 if __name__ == "__main__":
     files, out = listed(Path(sys.argv[1])), Path(sys.argv[2])
     whole = module.batches
-    module.fit(files, out / "whole", CONFIG, [])
-    try:
-        with mock.patch.object(module, "batches", six):
+    with joined("cpu"):  # once: processes that leave a group cannot be sure to meet again under the same address
+        module.fit(files, out / "whole", CONFIG, [])
+        try:
+            with mock.patch.object(module, "batches", six):
+                module.fit(files, out / "parts", CONFIG, [])
+        except Stopped:
             module.fit(files, out / "parts", CONFIG, [])
-    except Stopped:
-        module.fit(files, out / "parts", CONFIG, [])
