@@ -15,8 +15,8 @@ import torch
 from openmore.errors import DataError, InputError
 from openmore.model.more import MoRe
 from openmore.refinement.dense.cues import CHANNELS
-from openmore.refinement.dense.fusion import FusionNet
-from openmore.training.fusion.batches import BACKWARDS
+from openmore.refinement.dense.fusion import FILE, FusionNet, weights
+from openmore.training.fusion.batches import BACKWARDS, REHEARSAL_SHAPES, batches
 from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import Example, collect, listed, load, save
 from openmore.training.fusion.fit import fit, measure
@@ -164,6 +164,24 @@ def test_backwards_the_next_frame_is_the_one_before() -> None:
 def test_a_run_may_begin_with_rehearsals(folder: Path, tmp_path: Path) -> None:
     fit(listed(folder), tmp_path / "run", FitConfig(steps=3, rehearsal=2, **SMALL), [])
     assert (tmp_path / "run" / "fusion.safetensors").exists()
+
+
+def test_rehearsals_may_lie_between_examples(folder: Path) -> None:
+    config = FitConfig(steps=40, mix=0.5, **SMALL)
+    shapes = [batch[0].shape[-2:] for batch in batches(listed(folder), config, 0, 0)]
+    rehearsed = [shape for shape in shapes if shape != SHAPE]
+    assert 8 < len(rehearsed) < 32 and set(rehearsed) <= set(REHEARSAL_SHAPES)
+
+
+def test_a_run_may_begin_with_weights(folder: Path, tmp_path: Path) -> None:
+    """Without a learning rate they are what comes out."""
+    still = {**SMALL, "lr": 0.0}
+    fit(listed(folder), tmp_path / "one", FitConfig(steps=2, start="shipped", **still), [])
+    fit(listed(folder), tmp_path / "two", FitConfig(steps=1, start=str(tmp_path / "one" / FILE), **still), [])
+    for name, value in weights("shipped").items():
+        assert torch.equal(value, weights(str(tmp_path / "two" / FILE))[name]), name
+    with pytest.raises(InputError, match="no weights"):
+        weights(str(folder / "0.npz"))
 
 
 def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:

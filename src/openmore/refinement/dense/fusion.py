@@ -17,21 +17,30 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmore.errors import InputError
 from openmore.refinement.dense.cues import CHANNELS, Cues
 
 WIDTHS = (32, 48, 96, 192, 256)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
-OUT, GROUPS = 3, 8
+WHOLE = (
+    0,
+    0,
+    0,
+    1,
+    2,
+)  # attentions over the whole picture: where a ground lies and a room ends is seen by none of its parts
+OUT, GROUPS, HEADS = 3, 8, 4
 MOVING, LEAST_MOST = CHANNELS.index("moving"), (0.05, 0.95)  # the classical probability of moving, where it is believed
 MULTIPLE = 2 ** len(WIDTHS)
 MOST_CHANGE = 3.0  # log units
 STEP = 0.2  # log units of depth per unit of the head: Adam's steps are alike for all weights, and errors are small
-FILE = "fusion.safetensors"
+FILE, SHIPPED = "fusion.safetensors", "shipped"
 
 
 class Block(nn.Module):
@@ -48,6 +57,27 @@ class Block(nn.Module):
         return x + self.second(F.silu(self.first(F.silu(self.norm(x)))))
 
 
+class Attention(nn.Module):
+    """Every place asks every other, then thinks for itself; the identity at first."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        for layer in (self.out, self.narrow):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norms[0](tokens)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        asked = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        tokens = tokens + self.out(asked)
+        tokens = tokens + self.narrow(F.gelu(self.wide(self.norms[1](tokens))))
+        return tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
 class FusionNet(nn.Module):
     """[B, C, H, W] cues -> [B, 3, H, W]: correction of the log inverse depth, log uncertainty, logit of moving."""
 
@@ -56,6 +86,7 @@ class FusionNet(nn.Module):
         self.stem = nn.Conv2d(channels, WIDTHS[0], 4, stride=2, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(WIDTHS))
         self.encode = nn.ModuleList(Block(w) for w in WIDTHS)
+        self.whole = nn.ModuleList(nn.Sequential(*(Attention(w) for _ in range(n))) for w, n in zip(WIDTHS, WHOLE))
         self.merge = nn.ModuleList(nn.Conv2d(a + b, a, 3, padding=1) for a, b in pairwise(WIDTHS))
         self.decode = nn.ModuleList(Block(w) for w in WIDTHS[:-1])
         self.last = nn.GroupNorm(GROUPS, WIDTHS[0])  # without it the head dies of a stream that has grown negative
@@ -68,8 +99,8 @@ class FusionNet(nn.Module):
         padded = F.pad(cues, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
         x = self.encode[0](self.stem(padded))
         kept = [x]
-        for down, encode in zip(self.down, self.encode[1:]):
-            x = encode(down(x))
+        for down, encode, whole in zip(self.down, self.encode[1:], self.whole[1:]):
+            x = whole(encode(down(x)))
             kept.append(x)
         for level in range(len(WIDTHS) - 2, -1, -1):
             x = self.decode[level](self.merge[level](torch.cat((kept[level], _twice(x)), 1)))
@@ -92,14 +123,23 @@ class Settled:
     motion: np.ndarray  # probability, 0..1
 
 
+def weights(source: str) -> dict[str, Tensor]:
+    """float32 weights of a safetensors file, or those of the package: `shipped`. Raises InputError for other files."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = resources.files("openmore.refinement.dense") / FILE if source == SHIPPED else Path(source)
+    try:
+        return {name: value.float() for name, value in load(path.read_bytes()).items()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{source} holds no weights of the fusion network ({error})") from error
+
+
 @lru_cache(maxsize=1)
 def shipped() -> FusionNet:
     """The network with the weights of the package, bf16 where the processor multiplies that faster."""
-    from safetensors.torch import load
-
-    data = (resources.files("openmore.refinement.dense") / FILE).read_bytes()
     net = FusionNet()
-    net.load_state_dict({name: value.float() for name, value in load(data).items()})
+    net.load_state_dict(weights(SHIPPED))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return (net.bfloat16() if torch.cpu._is_avx512_bf16_supported() else net).eval().requires_grad_(False)
 

@@ -3,7 +3,8 @@
 Choices
 - A step draws a few frames of a few clips of one shape, mirrored or not, backwards or not, and recoloured; the draw
   hangs on seed, step and process alone, so a stopped run goes on exactly.
-- The first steps are rehearsals on scenes drawn for them (`rehearsal`), small at first; the examples follow.
+- The first steps are rehearsals on scenes drawn for them (`rehearsal`), small at first; the examples follow, with some
+  rehearsals between them (`mix`): what pictures alone say is forgotten otherwise.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ def batches(files: list[Path], config: FitConfig, begin: int, rank: int) -> Iter
     """Cues, corrections, valid pixels and motion of every step from `begin` on."""
     for step in range(begin, config.steps):
         rng = np.random.default_rng((config.seed, step, rank))
+        shape = _rehearsal_shape(step, config)
         rows: list[tuple[np.ndarray, ...]] = []
         for _ in range(1000):
-            row = _rehearsed(step, config, rng) if step < config.rehearsal else _opened(files, config, rng)
+            row = _opened(files, config, rng) if shape is None else _rehearsed(shape, config, rng)
             if row is not None and (not rows or row[0].shape[-2:] == rows[0][0].shape[-2:]):
                 rows.append(row)
             if sum(len(row[0]) for row in rows) >= config.clips * config.frames:
@@ -50,8 +52,17 @@ def _opened(files: list[Path], config: FitConfig, rng: np.random.Generator) -> t
     return _drawn(load(files[rng.integers(len(files))]), config.frames, rng)
 
 
-def _rehearsed(step: int, config: FitConfig, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:
-    shape = REHEARSAL_SHAPES[step * len(REHEARSAL_SHAPES) // config.rehearsal]
+def _rehearsal_shape(step: int, config: FitConfig) -> tuple[int, int] | None:
+    """(H, W) of the rehearsals that a step is made of, in all processes: none waits for another; None = examples."""
+    if step < config.rehearsal:
+        return REHEARSAL_SHAPES[step * len(REHEARSAL_SHAPES) // config.rehearsal]
+    rng = np.random.default_rng((config.seed, step))
+    if rng.random() < config.mix:
+        return REHEARSAL_SHAPES[rng.integers(len(REHEARSAL_SHAPES))]
+    return None
+
+
+def _rehearsed(shape: tuple[int, int], config: FitConfig, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:
     textures = config.textures if rng.random() < 0.5 else None
     return _drawn(rehearse(int(rng.integers(2**40)), shape, textures), FRAMES, rng)
 

@@ -10,7 +10,9 @@ class FitConfig:
     """Settings of a run."""
 
     steps: int = 3200
-    rehearsal: int = 0  # of the steps
+    start: str | None = None  # weights to begin with: a file, or "shipped"; None = from scratch
+    rehearsal: int = 0  # of the steps: the first ones
+    mix: float = 0.0  # share of the other steps that are rehearsals too
     clips: int = 5  # a step and process
     frames: int = 3  # of each
     textures: str | None = None  # photographs that half of the rehearsals wear
