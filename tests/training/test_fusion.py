@@ -176,8 +176,8 @@ def test_rehearsals_may_lie_between_examples(folder: Path) -> None:
 def test_a_run_may_begin_with_weights(folder: Path, tmp_path: Path) -> None:
     """Without a learning rate they are what comes out."""
     still = {**SMALL, "lr": 0.0}
-    fit(listed(folder), tmp_path / "one", FitConfig(steps=2, start="shipped", **still), [])
-    fit(listed(folder), tmp_path / "two", FitConfig(steps=1, start=str(tmp_path / "one" / FILE), **still), [])
+    fit(listed(folder), tmp_path / "one", FitConfig(steps=2, weights="shipped", **still), [])
+    fit(listed(folder), tmp_path / "two", FitConfig(steps=1, weights=str(tmp_path / "one" / FILE), **still), [])
     for name, value in weights("shipped").items():
         assert torch.equal(value, weights(str(tmp_path / "two" / FILE))[name]), name
     with pytest.raises(InputError, match="no weights"):

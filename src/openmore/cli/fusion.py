@@ -54,7 +54,7 @@ def fit(
     ] = 0,
     mix: Annotated[float, typer.Option(min=0, max=1, help="Share of the other steps that are rehearsals.")] = 0.0,
     textures: Annotated[str | None, typer.Option(help="Folder of photographs that half of these scenes wear.")] = None,
-    start: Annotated[
+    weights: Annotated[
         str | None, typer.Option(help="Weights to begin with: a file, or shipped.", show_default="none")
     ] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate at its peak.", show_default="1e-3")] = None,
@@ -73,7 +73,7 @@ def fit(
 
     held_out = [] if validate is None else listed(validate)
     config = FitConfig(
-        steps=steps or FitConfig.steps, start=start, rehearsal=rehearsal, mix=mix, textures=textures,
+        steps=steps or FitConfig.steps, weights=weights, rehearsal=rehearsal, mix=mix, textures=textures,
         lr=FitConfig.lr if lr is None else lr, bf16=torch.cpu._is_avx512_bf16_supported(),
     )  # fmt: skip
     with progress_bar() as progress:

@@ -52,8 +52,7 @@ class Solution:
 
 
 def focal_off(focal: float, expected: float, sigma: float) -> tuple[float, float]:
-    """How far a focal length is from the logarithm `expected` of one, standard deviations, and how that changes with its
-    own logarithm.
+    """How far a focal length is from exp(`expected`), standard deviations of its logarithm, and the slope of that.
 
     Beyond `USUAL` it counts `UNUSUAL` times as much: a thousand matches on a mover agree on any focal length, so what
     no usual lens has takes more than a slightly better fit. Narrower and wider lenses that the clip really shows win

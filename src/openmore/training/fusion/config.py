@@ -10,7 +10,7 @@ class FitConfig:
     """Settings of a run."""
 
     steps: int = 3200
-    start: str | None = None  # weights to begin with: a file, or "shipped"; None = from scratch
+    weights: str | None = None  # weights to begin with: a file, or "shipped"; None = from scratch
     rehearsal: int = 0  # of the steps: the first ones
     mix: float = 0.0  # share of the other steps that are rehearsals too
     clips: int = 5  # a step and process

@@ -46,8 +46,8 @@ def _run(
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     net = FusionNet()
-    if config.start is not None:
-        net.load_state_dict(weights(config.start))
+    if config.weights is not None:
+        net.load_state_dict(weights(config.weights))
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = FusionNet().requires_grad_(False)
     average.load_state_dict(net.state_dict())
