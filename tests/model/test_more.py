@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from openmore.errors import CheckpointError, ConfigError
+from openmore.errors import CheckpointError, ConfigError, InputError
 from openmore.model.config import PRESETS, ModelConfig, preset
 from openmore.model.more import HALF_HEADS, MoRe
 
@@ -180,3 +180,9 @@ def test_channels_last_changes_nothing(tiny: MoRe) -> None:
         a, b = getattr(ours, name), getattr(expected, name)
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
     assert laid_out.depth_head.scratch.output_conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("images", [torch.zeros(1, 2, 3, *SHAPE, dtype=torch.uint8), clip()[0], clip()[:, :, :1]])
+def test_other_images_are_refused_in_one_line(tiny: MoRe, images: torch.Tensor) -> None:
+    with pytest.raises(InputError, match=r"expected RGB in 0\.\.1, floating point, \[B, S, 3, H, W\]"):
+        tiny(images)

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from openmore.errors import CheckpointError, ConfigError
+from openmore.errors import CheckpointError, ConfigError, InputError
 from openmore.model.aggregator import Aggregator, Grid, Readout, Tokens, Where
 from openmore.model.attention import AttentionPattern, FullAttention, GroupedCausalAttention, attention_rows
 from openmore.model.camera_head import CameraHead
@@ -194,7 +194,11 @@ class MoRe(nn.Module):
         prepared: Prepared | None = None,
         keep_tokens: Collection[int] = (),
     ) -> RawOutput:
-        """The pass with an explicit attention pattern; `first` says whether frame 0 here starts the clip."""
+        """The pass with an explicit attention pattern; `first` says whether frame 0 here starts the clip.
+
+        Raises InputError for images of another shape or type than `forward` takes.
+        """
+        _check_images(images)
         outputs = self._wanted(outputs)
         prepared = prepared or self.prepare((images.shape[-2], images.shape[-1]))
         dense = outputs - {"camera"}
@@ -255,6 +259,14 @@ class MoRe(nn.Module):
             result.points, result.points_conf = points_with_confidence(raw.float())
         if "motion" in wanted:
             result.motion_logits = self.motion_head(tokens.frames, grid, tokens.details).float().squeeze(-3)
+
+
+def _check_images(images: Tensor) -> None:
+    """Bytes would pass for a very bright picture, and a forgotten batch axis for another error far from here."""
+    if images.ndim != 5 or images.shape[2] != 3 or not images.is_floating_point():
+        raise InputError(
+            f"images are {images.dtype} {list(images.shape)}: expected RGB in 0..1, floating point, [B, S, 3, H, W]"
+        )
 
 
 def camera_rows(q: Tensor, k: Tensor) -> Tensor:
