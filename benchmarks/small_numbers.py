@@ -3,7 +3,8 @@
     python -m benchmarks.small_numbers [--rows network default] [--count 64] [--clips DIR] [--weights small]
 
 `network` is the network's own cameras, depth and masks; `default` is what `openmore reconstruct` gives (cameras solved
-from matches). Writes results/small_numbers.json: every figure beside its target and beside the guess it must beat.
+from matches). Writes results/small_numbers.json: every figure beside its target and beside the guess it must beat, and
+where depth and masks are lost: by how far the camera goes, and by how large the movers are.
 Predictions are cached in --out: a second run only measures.
 """
 
@@ -11,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks._record import record
+from openmore.data.datasets.base import Dataset
 from openmore.evaluation.network import Network
 from openmore.evaluation.protocols.base import Row
 from openmore.evaluation.protocols.clips import Clips
@@ -28,6 +32,8 @@ FRAMES = 8
 ROTATION_CLIPS = ("kitti01", "kitti06", "tum_fr1", "hololens")
 DEPTH_CLIPS = ("tum_fr1", "hololens")
 FIXED_CLIPS = ("static_",)
+PARALLAX = (0.0, 1.0, 10.0, float("inf"))  # pixels, first to last frame
+MOVING = (0.0, 1e-9, 0.01, 1.0)  # share of the pixels
 
 
 def check(name: str, value: float | None, target: float, guess: float | None = None, more: bool = False) -> Row:
@@ -62,6 +68,33 @@ def real_checks(result: Result) -> list[Row]:
     return lines
 
 
+def where(result: Result, truth: dict[str, tuple[float, float]]) -> list[Row]:
+    """Medians of AbsRel and IoU over the clips of each kind; `truth` is `kinds`."""
+    rows: list[Row] = []
+    for name, limits, at, keys in (
+        ("parallax px", PARALLAX, 0, ("abs_rel", "constant_abs_rel")),
+        ("moving share", MOVING, 1, ("j_mean",)),
+    ):
+        for low, high in pairwise(limits):
+            of = [row for clip, row in result.sequences.items() if low <= truth[clip][at] < high]
+            values = {key: [float(row[key]) for row in of if key in row] for key in keys}
+            medians = {key: float(np.median(found)) for key, found in values.items() if found}
+            rows.append({"of": name, "from": low, "below": high, "clips": len(of), **medians})
+    return rows
+
+
+def kinds(dataset: Dataset) -> dict[str, tuple[float, float]]:
+    """Per clip: median parallax between its first and last frame, pixels; and the share of its pixels that move."""
+    found = {}
+    for name in dataset.names():
+        clip = dataset.load(name, dataset.frame_ids(name))
+        way = float(np.linalg.norm(clip.world_from_cam[-1][:3, 3] - clip.world_from_cam[0][:3, 3]))
+        depth = np.asarray(clip.depth)[np.asarray(clip.valid)]
+        parallax = float(clip.K[0][0, 0]) * way / float(np.median(depth)) if depth.size else 0.0
+        found[name] = (parallax, float((np.asarray(clip.motion) == 1).mean()))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="small")
@@ -74,10 +107,14 @@ def main() -> None:
     torch.set_num_threads(1)
     methods = [Network(args.weights, "full", refine=ROWS[row], label=row) for row in args.rows]
     found: dict[str, Any] = {row: {} for row in args.rows}
+    explained: dict[str, list[Row]] = {}
     cpu = time.process_time()
     if args.count:
-        for result in run(Synthetic(count=args.count, frames=FRAMES), methods, Path(), args.out / "synthetic"):
+        protocol = Synthetic(count=args.count, frames=FRAMES)
+        truth = kinds(protocol.dataset(Path()))
+        for result in run(protocol, methods, Path(), args.out / "synthetic"):
             found[result.method]["synthetic"] = synthetic_checks(result)
+            explained[result.method] = where(result, truth)
     if args.clips.is_dir():
         for result in run(Clips(), methods, args.clips, args.out / "clips"):
             found[result.method]["real"] = real_checks(result)
@@ -91,7 +128,12 @@ def main() -> None:
     note = (
         f"{args.count} synthetic clips of {FRAMES} frames; medians over clips; {time.process_time() - cpu:.0f} s of CPU"
     )
-    print(record(args.name, {"weights": weights, **found}, note))
+    for row, lines in explained.items():
+        for line in lines:
+            print(
+                f"{row:8}", "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
+            )
+    print(record(args.name, {"weights": weights, **found, "where": explained}, note))
 
 
 if __name__ == "__main__":
