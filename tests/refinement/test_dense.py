@@ -245,6 +245,22 @@ def test_the_guess_goes_on_with_the_plane_that_was_measured() -> None:
     assert np.abs(dense.inverse[below] * ground[below] - 1).mean() > 0.1
 
 
+def test_tiny_and_doubtful_movers_are_dropped() -> None:
+    motion = np.full((100, 100), 0.1, np.float32)
+    tiny, small, surer = np.s_[5:7, 5:7], np.s_[5:9, 20:24], np.s_[5:9, 40:44]  # 4 and 16 of the 10,000 pixels
+    doubtful, sure = np.s_[50:70, 50:70], np.s_[80:90, 80:90]
+    for piece, probability in ((tiny, 0.999), (small, 0.95), (surer, 0.6), (doubtful, 0.8), (sure, 0.6)):
+        motion[piece] = probability
+    motion[6, 41], motion[85, 85] = 0.995, 0.92
+    kept = residual_motion.without_doubtful(motion)
+    for piece in (tiny, small, doubtful):
+        np.testing.assert_allclose(kept[piece], 1 - motion[piece], atol=1e-6)
+    for piece in (surer, sure):
+        np.testing.assert_array_equal(kept[piece], motion[piece])
+    nothing = np.zeros((4, 4), np.float32)
+    np.testing.assert_array_equal(residual_motion.without_doubtful(nothing), nothing)
+
+
 def test_specks_are_dropped_and_holes_filled() -> None:
     motion = np.zeros((60, 80), np.float32)
     motion[5:7, 5:7] = 0.9

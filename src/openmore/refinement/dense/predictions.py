@@ -19,7 +19,7 @@ from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.dense.agreement import agreed
 from openmore.refinement.dense.cues import Cues
 from openmore.refinement.dense.fusion import Settled
-from openmore.refinement.dense.residual_motion import MOVING
+from openmore.refinement.dense.residual_motion import MOVING, without_doubtful
 from openmore.refinement.dense.walk import FLOW_SIDE, DenseFrame, DenseWalk
 from openmore.refinement.matching.survey import working_size
 from openmore.refinement.report import DenseReport, RefinementReport
@@ -72,7 +72,7 @@ def settled(frame: DenseFrame, answer: Settled | None) -> DenseFrame:
     new = replace(frame, depth=answer.depth, confidence=1 + 1 / answer.relative_sigma)
     if frame.motion is None:
         return new
-    return replace(new, motion=answer.motion, residuals=frame.motion.astype(np.float16))
+    return replace(new, motion=without_doubtful(answer.motion), residuals=frame.motion.astype(np.float16))
 
 
 def shots_of(report: RefinementReport) -> np.ndarray:

@@ -34,6 +34,8 @@ LEAST_ODDS, MOST_ODDS = -2.0, 4.0
 STATIC_ODDS, STATIC_WEIGHT = -1.0, 0.5  # where nobody can tell
 MOVING = 0.5  # probability from which a pixel counts as moving
 SPECK = 0.004  # share of the picture; at half of it most synthetic clips without movers showed some
+TINY, SMALL = 0.0005, 0.003  # shares of the picture, of movers that fusion found: it makes fewer specks
+SURE, SURER = 0.9, 0.99  # probabilities that a mover and a small one must reach somewhere
 HOLE = 0.02  # share of the picture; at a quarter of it half of the gain is left
 
 
@@ -108,6 +110,16 @@ def probability(odds: np.ndarray, edges: Edges) -> np.ndarray:
 def tidied(probability: np.ndarray) -> np.ndarray:
     """`probability` [H, W] without specks of movement and without holes in what moves."""
     return _without_holes(_without_specks(probability))
+
+
+def without_doubtful(probability: np.ndarray) -> np.ndarray:
+    """Fused `probability` [H, W] without movers that are nowhere surely one; the smaller, the surer they must be."""
+    pieces, area = _pieces(probability > MOVING)
+    surest = np.zeros(len(area), np.float32)
+    np.maximum.at(surest, pieces, probability)
+    share = area / probability.size
+    least = np.where(share < TINY, np.inf, np.where(share < SMALL, SURER, SURE))
+    return _turned(probability, pieces, surest < least)
 
 
 def _without_specks(probability: np.ndarray) -> np.ndarray:
