@@ -12,7 +12,7 @@ from openmore.refinement.adjustment.blocktri import CameraSystem
 from openmore.refinement.adjustment.bundle import Observations, State, linearise, residuals, tangent_basis
 from openmore.refinement.adjustment.coupling import Coupling
 from openmore.refinement.adjustment.rotations import exp_so3
-from openmore.refinement.adjustment.solver import Settings, camera_covariance, focal_off, solve
+from openmore.refinement.adjustment.solver import Settings, camera_covariance, solve
 from openmore.refinement.adjustment.terms import DepthPrior
 from openmore.refinement.cameras.shot import world_from_cam
 from openmore.refinement.matching.tracks import table
@@ -222,12 +222,3 @@ def test_slices_of_the_observations_change_nothing(monkeypatch: pytest.MonkeyPat
     cut = solve(shaken(truth), obs, settings)
     assert cut.cost == pytest.approx(whole.cost, rel=1e-9)
     np.testing.assert_allclose(cut.state.t, whole.state.t, atol=1e-9)
-
-
-def test_an_unusual_focal_length_takes_more() -> None:
-    """The prior is quadratic up to two deviations, then eight times as steep, and says its own slope."""
-    assert focal_off(200.0 * np.exp(0.3), np.log(200.0), 0.3)[0] == pytest.approx(1.0)
-    assert focal_off(200.0 * np.exp(0.9), np.log(200.0), 0.3)[0] == pytest.approx(2 + 8)
-    for off in (-1.2, -0.5, 0.1, 0.59, 0.61, 1.0):
-        (low, slope), (high, _) = (focal_off(200.0 * np.exp(off + d), np.log(200.0), 0.3) for d in (0.0, 1e-6))
-        assert (high - low) / 1e-6 == pytest.approx(slope, rel=1e-4)

@@ -22,7 +22,6 @@ from openmore.refinement.adjustment.terms import DepthPrior
 
 FIRST_DAMPING = 1e-4  # relative to the diagonal
 TINY = 1e-9  # added to every diagonal: unknowns that nothing speaks of stay where they are
-USUAL, UNUSUAL = 2.0, 8.0  # standard deviations of the log focal length, and how much more the rest counts
 
 
 @dataclass(frozen=True)
@@ -49,19 +48,6 @@ class Solution:
     initial_cost: float
     steps: int  # accepted steps
     converged: bool  # False: stopped by the number of iterations
-
-
-def focal_off(focal: float, expected: float, sigma: float) -> tuple[float, float]:
-    """How far a focal length is from exp(`expected`), standard deviations of its logarithm, and the slope of that.
-
-    Beyond `USUAL` it counts `UNUSUAL` times as much: a thousand matches on a mover agree on any focal length, so what
-    no usual lens has takes more than a slightly better fit. Narrower and wider lenses that the clip really shows win
-    all the same, by far.
-    """
-    off = (np.log(focal) - expected) / sigma
-    beyond = max(abs(off) - USUAL, 0.0)
-    steep = UNUSUAL if beyond > 0 else 1.0
-    return float(off + np.sign(off) * (UNUSUAL - 1) * beyond), steep / sigma
 
 
 def solve(state: State, obs: Observations, settings: Settings) -> Solution:
@@ -132,7 +118,7 @@ class _Plan:
         if s.depth is not None:
             total += s.depth.cost(state, obs, inverse_depth)
         if s.focal_prior is not None:
-            total += focal_off(state.focal, *s.focal_prior)[0] ** 2
+            total += ((np.log(state.focal) - s.focal_prior[0]) / s.focal_prior[1]) ** 2
         return total / 2
 
     def normal_equations(self, state: State) -> Normal:
@@ -182,9 +168,8 @@ class _Plan:
         s = self.settings
         Hcc, bc, h, bg = normal.cc.copy(), normal.bc.copy(), normal.gg.copy(), normal.bg.copy()
         if s.focal_prior is not None:
-            off, slope = focal_off(state.focal, *s.focal_prior)
-            h[0, 0] += slope**2
-            bg[0] -= off * slope
+            h[0, 0] += s.focal_prior[1] ** -2
+            bg[0] -= (np.log(state.focal) - s.focal_prior[0]) * s.focal_prior[1] ** -2
         if s.depth is not None:
             s.depth.hold(state, Hcc, bc)
         border = normal.cg.copy(), h * (1 + damping * np.eye(len(h))), bg
