@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmore.refinement.dense.agreement import agreed, weighted_median
+from openmore.refinement.dense.agreement import agreed
+from openmore.refinement.dense.triangulated import weighted_median
 from openmore.refinement.dense.walk import DenseFrame
 from tests.refinement.world import ROOM, SHAPE, K, depth_of, walk
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from openmore.errors import DataError, InputError
 from openmore.model.more import MoRe
 from openmore.refinement.dense.cues import CHANNELS
-from openmore.refinement.dense.fusion import FILE, FusionNet, weights
+from openmore.refinement.dense.fusion import FILE, FusionNet, loaded, weights
 from openmore.training.fusion.batches import BACKWARDS, REHEARSAL_SHAPES, batches
 from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import Example, collect, listed, load, save
@@ -182,6 +183,9 @@ def test_a_run_may_begin_with_weights(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(value, weights(str(tmp_path / "two" / FILE))[name]), name
     with pytest.raises(InputError, match="no weights"):
         weights(str(folder / "0.npz"))
+    save_file({"head.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="another network"):
+        loaded(str(tmp_path / "other.safetensors"))
 
 
 def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:

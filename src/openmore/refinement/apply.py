@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from openmore.flow import FlowEstimator, get_flow
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.cameras.structure import Structure
-from openmore.refinement.dense.predictions import Fuse, describe, keep, measure, replaced
+from openmore.refinement.dense.agreement import agreed
+from openmore.refinement.dense.predictions import Fuse, describe, keep, measure, replaced, shots_of
 from openmore.refinement.dense.walk import DenseFrame
 from openmore.refinement.refine import RefinementResult, refine
 from openmore.refinement.report import RefinementReport
@@ -118,11 +119,13 @@ class _Dense:
         return motion if any(m is not None for m in seen) else None
 
     def settled(self, result: RefinementResult) -> list[DenseFrame]:
-        """The frames under the cameras that were chosen."""
+        """The frames under the cameras that were chosen, their depth settled among neighbours."""
         second = result.report.second_solve
         if second is not None and second.taken:
             self.look(result)
-        return self.frames
+        (height, width), (h, w) = self.pictures[0].shape[:2], self.predictions[0].shape
+        in_maps = np.diag([w / width, h / height, 1.0]) @ result.K
+        return agreed(self.frames, in_maps, result.world_from_cam, shots_of(result.report))
 
 
 def sparse_tracks(

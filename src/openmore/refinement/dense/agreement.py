@@ -15,8 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmore.refinement.dense.flow_window import landing
+from openmore.refinement.dense.flow_window import seen_from
 from openmore.refinement.dense.residual_motion import MOVING
+from openmore.refinement.dense.triangulated import weighted_median
 from openmore.refinement.dense.walk import DenseFrame
 
 OFFSETS = (-1, 1, -2, 2, -3, 3)  # frames
@@ -63,21 +64,13 @@ def _said(
     import cv2
 
     assert other.depth is not None
-    at = landing(K, K_other, other_from_cam, 1 / depth)
+    at, deeper = seen_from(K, K_other, other_from_cam, 1 / depth)
     x, y = np.nan_to_num(at, nan=-1.0).astype(np.float32)
     told = np.where(_moves(other), 0, _votes(other))
     there = cv2.remap(np.log(other.depth), x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     vote = cv2.remap(told, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, 0)
-    expected = _depth_there(depth, K, other_from_cam)
-    factor = there - np.log(np.maximum(expected, 1e-9))
-    return factor, np.where((expected > 0) & (np.abs(factor) < MOST), vote, 0)
-
-
-def _depth_there(depth: np.ndarray, K: np.ndarray, other_from_cam: np.ndarray) -> np.ndarray:
-    """z [h, w] in the other camera of what the pixels see."""
-    v, u = np.mgrid[: depth.shape[0], : depth.shape[1]].astype(np.float32)
-    row = (other_from_cam[2, :3] @ np.linalg.inv(K)).astype(np.float32)
-    return depth * (row[0] * u + row[1] * v + row[2]) + np.float32(other_from_cam[2, 3])
+    factor = (there - np.log(depth * np.maximum(deeper, 1e-9))).astype(np.float32)
+    return factor, np.where(np.abs(factor) < MOST, vote, 0)
 
 
 def _votes(frame: DenseFrame) -> np.ndarray:
@@ -88,11 +81,3 @@ def _votes(frame: DenseFrame) -> np.ndarray:
 def _moves(frame: DenseFrame) -> np.ndarray:
     assert frame.depth is not None
     return np.zeros(frame.depth.shape, bool) if frame.motion is None else frame.motion > MOVING
-
-
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The median over the first axis of values [N, ...] with weights [N, ...] >= 0, some of them above zero."""
-    order = np.argsort(values, 0)
-    values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
-    reached = np.cumsum(weights, 0)
-    return np.take_along_axis(values, (2 * reached >= reached[-1:]).argmax(0)[None], 0)[0]

@@ -121,10 +121,17 @@ def mapped(H: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def landing(K_a: np.ndarray, K_b: np.ndarray, b_from_a: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Pixels [2, H, W] of picture b where the pixels of a are that have inverse depth [H, W]; NaN behind the camera."""
+    return seen_from(K_a, K_b, b_from_a, inverse)[0]
+
+
+def seen_from(
+    K_a: np.ndarray, K_b: np.ndarray, b_from_a: np.ndarray, inverse: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`landing`, and how much deeper than in a each pixel [H, W] lies in b: z over z, below zero behind the camera."""
     v, u = np.mgrid[: inverse.shape[0], : inverse.shape[1]].astype(np.float32)
     at_infinity = K_b @ b_from_a[:3, :3] @ np.linalg.inv(K_a)
     x, y, z = (row[0] * u + row[1] * v + row[2] + e * inverse for row, e in zip(at_infinity, K_b @ b_from_a[:3, 3]))
-    return np.stack((x, y)) / np.where(z > 1e-3, z, np.nan)
+    return np.stack((x, y)) / np.where(z > 1e-3, z, np.nan), z
 
 
 def inside(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

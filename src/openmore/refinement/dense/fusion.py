@@ -28,13 +28,8 @@ from openmore.errors import InputError
 from openmore.refinement.dense.cues import CHANNELS, Cues
 
 WIDTHS = (32, 48, 96, 192, 256)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
-WHOLE = (
-    0,
-    0,
-    0,
-    1,
-    2,
-)  # attentions over the whole picture: where a ground lies and a room ends is seen by none of its parts
+# Attentions over the whole picture at each of them: where a ground lies and a room ends is seen by none of its parts.
+WHOLE = (0, 0, 0, 1, 2)
 OUT, GROUPS, HEADS = 3, 8, 4
 MOVING, LEAST_MOST = CHANNELS.index("moving"), (0.05, 0.95)  # the classical probability of moving, where it is believed
 MULTIPLE = 2 ** len(WIDTHS)
@@ -135,12 +130,23 @@ def weights(source: str) -> dict[str, Tensor]:
         raise InputError(f"{source} holds no weights of the fusion network ({error})") from error
 
 
+def loaded(source: str) -> FusionNet:
+    """The network with `weights` of a source, float32. Raises InputError where they are another network's."""
+    net, found = FusionNet(), weights(source)
+    own = {name: value.shape for name, value in net.state_dict().items()}
+    if own != {name: value.shape for name, value in found.items()}:
+        raise InputError(
+            f"{source} holds weights of another network ({len(found)} tensors, expected {len(own)} of this version's "
+            "shapes): give those that this version of openmore fusion fit wrote, or shipped"
+        )
+    net.load_state_dict(found)
+    return net
+
+
 @lru_cache(maxsize=1)
 def shipped() -> FusionNet:
     """The network with the weights of the package, bf16 where the processor multiplies that faster."""
-    net = FusionNet()
-    net.load_state_dict(weights(SHIPPED))
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = loaded(SHIPPED).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return (net.bfloat16() if torch.cpu._is_avx512_bf16_supported() else net).eval().requires_grad_(False)
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from openmore.flow import FlowEstimator
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.adjustment.shutter import Shutter
-from openmore.refinement.dense.agreement import agreed
 from openmore.refinement.dense.cues import Cues
 from openmore.refinement.dense.fusion import Settled
 from openmore.refinement.dense.residual_motion import MOVING, without_doubtful
@@ -60,9 +59,7 @@ def measure(
     for s, (frame, cues) in enumerate(walk):
         frames.append(frame if cues is None else settled(frame, fuse(s, cues)))
         progress("depth", len(frames), len(pictures))
-    shape = next((frame.depth.shape for frame in frames if frame.depth is not None), side)
-    in_maps = np.diag([shape[1] / width, shape[0] / height, 1.0]) @ K
-    return agreed(frames, in_maps, world_from_cam, shots_of(report))
+    return frames
 
 
 def settled(frame: DenseFrame, answer: Settled | None) -> DenseFrame:

@@ -92,12 +92,16 @@ def _start(sights: Sequence[Sight], shape: tuple[int, int]) -> np.ndarray:
         along = np.square(d).sum(0)
         weights.append(along / s.variance)
         answers.append(np.where(weights[-1] > 0, -(c * d).sum(0) / np.maximum(along, 1e-12), np.inf))
-    order = np.argsort(np.stack(answers), axis=0)
-    answer = np.take_along_axis(np.stack(answers), order, 0)
-    total = np.cumsum(np.take_along_axis(np.stack(weights), order, 0), 0)
-    middle = np.minimum((total < 0.5 * total[-1:]).sum(0), len(sights) - 1)
-    chosen = np.take_along_axis(answer, middle[None], 0)[0]
+    chosen = weighted_median(np.stack(answers), np.stack(weights))
     return np.where(np.isfinite(chosen), np.maximum(chosen, 0), 0).astype(np.float32)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The median over the first axis of values [N, ...] with weights [N, ...] >= 0; the smallest where all are zero."""
+    order = np.argsort(values, axis=0)
+    total = np.cumsum(np.take_along_axis(weights, order, 0), 0)
+    middle = (total >= 0.5 * total[-1:]).argmax(0)
+    return np.take_along_axis(values, np.take_along_axis(order, middle[None], 0), 0)[0]
 
 
 def _residual(sights: Sequence[Sight], inverse: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Choices
 - A step draws a few frames of a few clips of one shape, mirrored or not, backwards or not, and recoloured; the draw
   hangs on seed, step and process alone, so a stopped run goes on exactly.
 - The first steps are rehearsals on scenes drawn for them (`rehearsal`), small at first; the examples follow, with some
-  rehearsals between them (`mix`): what pictures alone say is forgotten otherwise.
+  rehearsals between them (`mix`), so that what pictures alone say is not forgotten.
 """
 
 from __future__ import annotations

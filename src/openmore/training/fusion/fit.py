@@ -21,7 +21,7 @@ from openmore.errors import InputError
 from openmore.io.atomic import atomic_file
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.dense.cues import CHANNELS
-from openmore.refinement.dense.fusion import FILE, FusionNet, weights
+from openmore.refinement.dense.fusion import FILE, FusionNet, loaded
 from openmore.training.fusion.batches import batches, read_ahead
 from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import UNKNOWN, Example, load
@@ -45,9 +45,7 @@ def _run(
 ) -> dict[str, float]:
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    net = FusionNet()
-    if config.weights is not None:
-        net.load_state_dict(weights(config.weights))
+    net = FusionNet() if config.weights is None else loaded(config.weights)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = FusionNet().requires_grad_(False)
     average.load_state_dict(net.state_dict())
