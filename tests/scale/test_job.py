@@ -14,6 +14,7 @@ import pytest
 
 from openmore.errors import ConfigError, MissingExtra
 from openmore.scale import Item, Task, process_one, read_failures, run_job
+from openmore.scale.claim import claimed
 from openmore.scale.slurm import array_place, share
 
 OBEDIENT = Task("tests.scale.helpers:obedient")
@@ -60,6 +61,23 @@ def test_process_one_is_idempotent_and_sweeps_up_after_a_killed_worker(tmp_path:
     assert process_one(item, tmp_path, run).status == "skipped"
     assert (tmp_path / "a" / "result.txt").stat().st_mtime_ns == before
     assert not (tmp_path / ".a.12345678").exists() and (tmp_path / ".a.b.12345678").exists()  # another item's
+
+
+def test_what_another_job_is_making_is_left_to_it(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".i0.12345678"
+    with claimed(tmp_path, "i0") as mine:
+        unfinished.mkdir()
+        summary = run_job(items("ok", "ok"), tmp_path, OBEDIENT, workers=1)
+        assert mine and unfinished.exists() and (summary.done, summary.busy, summary.failed) == (1, ["i0"], [])
+    summary = run_job(items("ok", "ok"), tmp_path, OBEDIENT, workers=0)
+    assert (summary.done, summary.skipped, summary.busy) == (1, 1, [])
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".i")]
+
+
+def test_the_lock_of_a_killed_worker_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".i0.lock").touch()
+    assert run_job(items("ok"), tmp_path, OBEDIENT, workers=0).done == 1
+    assert not (tmp_path / ".i0.lock").exists()
 
 
 def test_task_options_reach_the_worker(tmp_path: Path) -> None:

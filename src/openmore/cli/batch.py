@@ -71,8 +71,11 @@ def task_options(settings: list[str]) -> dict[str, Any]:
 
 def conclude(summary: Summary, out: Path) -> None:
     """Say how it ended. Raises DataError (exit code 2) when clips failed, so that scripts and schedulers notice."""
-    total = summary.done + summary.skipped + len(summary.failed)
-    typer.echo(f"{total} clips -> {out}: {summary.done} done, {summary.skipped} were there, {summary.seconds:.1f} s")
+    total = summary.done + summary.skipped + len(summary.busy) + len(summary.failed)
+    busy = f"{len(summary.busy)} another job is making, " if summary.busy else ""
+    typer.echo(
+        f"{total} clips -> {out}: {summary.done} done, {summary.skipped} were there, {busy}{summary.seconds:.1f} s"
+    )
     if summary.failed:
         first = ", ".join(summary.failed[:3]) + (", ..." if len(summary.failed) > 3 else "")
         raise DataError(

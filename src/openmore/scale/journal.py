@@ -25,12 +25,15 @@ class Summary:
     done: int = 0
     skipped: int = 0
     failed: list[str] = field(default_factory=list)  # ids
+    busy: list[str] = field(default_factory=list)  # ids that another job was making
     seconds: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
         """Count one item."""
         if outcome.status == "failed":
             self.failed.append(outcome.id)
+        elif outcome.status == "busy":
+            self.busy.append(outcome.id)
         elif outcome.status == "done":
             self.done += 1
         else:

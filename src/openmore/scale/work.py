@@ -2,6 +2,7 @@
 
 Choices
 - A result appears whole or not at all (atomic folder): an existing folder is a finished item and is skipped.
+- Two jobs may share a folder: what another process is making is left to it (`claim`), neither cleared away nor redone.
 - Every exception becomes a failed outcome: one bad clip never stops a job. What kills the process is the executor's
   matter.
 - A task is a name and options, not an object: it travels to other processes and machines, and its network is loaded
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from openmore.errors import ConfigError, OpenMoReError
 from openmore.io.atomic import atomic_folder
 from openmore.io.output import Kind
+from openmore.scale.claim import claimed
 from openmore.scale.manifest import Item
 
 Runner = Callable[[Item, Path], None]  # fills the (existing, empty) folder with the item's result
@@ -53,7 +55,7 @@ class Outcome:
 
     id: str
     source: str
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "skipped", "busy", "failed"]  # skipped: it was there; busy: another job is making it
     seconds: float = 0.0
     reason: str = ""  # one line, for failed items
 
@@ -65,9 +67,14 @@ def process_one(item: Item, out: Path, run: Runner) -> Outcome:
         return Outcome(item.id, item.source, "skipped")
     begun = time.perf_counter()
     try:
-        clear_leftovers(out, item.id)
-        with atomic_folder(target, RESULT) as folder:
-            run(item, folder)
+        with claimed(out, item.id) as mine:
+            if not mine:
+                return Outcome(item.id, item.source, "busy")
+            if target.exists():
+                return Outcome(item.id, item.source, "skipped")
+            clear_leftovers(out, item.id)
+            with atomic_folder(target, RESULT) as folder:
+                run(item, folder)
     except Exception as error:
         return Outcome(item.id, item.source, "failed", time.perf_counter() - begun, reason_of(error))
     return Outcome(item.id, item.source, "done", time.perf_counter() - begun)
