@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from openmore.errors import InputError
+from openmore.refinement.cameras import shot
 from openmore.refinement.refine import RefinementResult, refine
 from tests.refinement.world import (
     OTHER_ROOM,
@@ -112,6 +114,26 @@ def test_the_focal_length_is_found(cameras: np.ndarray, images: list[np.ndarray]
     assert result.K[0, 0, 0] == pytest.approx(result.K[0, 1, 1])
     assert abs(np.log(result.K[0, 0, 0] / 210)) < 0.5 * np.log(270 / 210)
     assert (result.K[0] == result.K).all() and result.report.focal_free
+
+
+def test_a_focal_length_that_explains_little_is_not_the_last_one_tried(
+    cameras: np.ndarray, images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solve, begun = shot._moving, []
+
+    def weak_far_from_the_guess(seen: shot.ShotInput, start: np.ndarray) -> shot.ShotSolution | None:
+        begun.append(start[0, 0])
+        solution = solve(seen, start)
+        assert solution is not None
+        if start[0, 0] == seen.K[0, 0]:
+            return solution
+        return replace(solution, fit=replace(solution.fit, inlier_share=0.3, support=0.3 * solution.fit.support))
+
+    monkeypatch.setattr(shot, "estimate_intrinsics", lambda seen: shot._with_focal(seen.K, 900.0))
+    monkeypatch.setattr(shot, "_moving", weak_far_from_the_guess)
+    result = refine(images, disturbed(cameras), K)
+    assert begun == [900.0, pytest.approx(210.0)] and result.report.camera_motion == "moving"
+    assert rotation_errors_deg(result.world_from_cam, cameras).max() < 0.5
 
 
 def test_no_texture(cameras: np.ndarray) -> None:

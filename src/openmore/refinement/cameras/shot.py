@@ -4,7 +4,8 @@ Choices
 - Three ways, from least to most freedom: still (all cameras equal), turning (rotations), moving (the mapper).
 - Where pairs of frames see no more than a turn, both are solved, and the camera moved if that leaves clearly less noise
   than its additional unknowns take up (`PARALLAX`): many pairs together show parallax that no pair shows alone.
-- A moving camera is solved from its tracks alone; where the network's cameras explain at least half of them, a second
+- A moving camera is solved from its tracks alone, with the focal length that pairs of frames vote for and, where that
+  explains little, with the one guessed; where the network's cameras explain at least half of them, a second
   solve starts there, and the better of the two is taken.
 - The judge is the same for all: triangulate every track as well as the cameras allow and count what fits.
 """
@@ -80,11 +81,18 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     if is_turn(shot.pairs, shot.keypoints, K):
         return _turn_or_move(shot, K)
     moving = _moving(shot, K)
-    if moving is not None and moving.fit.inlier_share * moving.fit.observations >= TRUST * len(shot.obs):
+    if not _trusted(moving, shot) and not shot.known_K:  # planes and short paths vote for focal lengths at random
+        moving = max((s for s in (moving, _moving(shot, shot.K)) if s), key=lambda s: s.fit.support, default=None)
+    if _trusted(moving, shot):
         return moving
     # What pairs of frames could not tell apart, the whole shot may: blur, noise and large movers look like parallax.
     turning = _turning(shot, K)
     return moving if moving is not None and moving.fit.support > CLEARLY * turning.fit.support else turning
+
+
+def _trusted(solution: ShotSolution | None, shot: ShotInput) -> bool:
+    """Whether a solution explains enough of all tracks, those of frames that it left out among them."""
+    return solution is not None and solution.fit.inlier_share * solution.fit.observations >= TRUST * len(shot.obs)
 
 
 def _turn_or_move(shot: ShotInput, K: np.ndarray) -> ShotSolution:
