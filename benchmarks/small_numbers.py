@@ -69,9 +69,10 @@ def real_checks(result: Result) -> list[Row]:
 
 
 def where(result: Result, truth: dict[str, tuple[float, float]]) -> list[Row]:
-    """Medians of AbsRel and IoU over the clips of each kind; `truth` is `kinds`."""
+    """Medians and means of AbsRel and IoU over the clips of each kind; `truth` is `kinds`."""
     rows: list[Row] = []
     for name, limits, at, keys in (
+        ("all", (0.0, float("inf")), 0, ("abs_rel", "constant_abs_rel", "j_mean")),
         ("parallax px", PARALLAX, 0, ("abs_rel", "constant_abs_rel")),
         ("moving share", MOVING, 1, ("j_mean",)),
     ):
@@ -79,7 +80,8 @@ def where(result: Result, truth: dict[str, tuple[float, float]]) -> list[Row]:
             of = [row for clip, row in result.sequences.items() if low <= truth[clip][at] < high]
             values = {key: [float(row[key]) for row in of if key in row] for key in keys}
             medians = {key: float(np.median(found)) for key, found in values.items() if found}
-            rows.append({"of": name, "from": low, "below": high, "clips": len(of), **medians})
+            means = {f"mean {key}": float(np.mean(found)) for key, found in values.items() if found}
+            rows.append({"of": name, "from": low, "below": high, "clips": len(of), **medians, **means})
     return rows
 
 

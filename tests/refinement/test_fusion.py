@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from openmore.refinement.dense import appearance
+from openmore.refinement.dense import appearance, sweep
 from openmore.refinement.dense.cues import CHANNELS, MOST, Cues, cues_of
 from openmore.refinement.dense.depth import complete
-from openmore.refinement.dense.fusion import FusionNet, settle, settler
+from openmore.refinement.dense.fusion import CANDIDATES, OUT, RELUCTANCE, FusionNet, settle, settler
 from openmore.refinement.dense.predictions import keep, settled
 from openmore.refinement.dense.residual_motion import Found
 from openmore.refinement.dense.smoothing import edges_of
@@ -22,8 +22,8 @@ RAYS = np.zeros((2, *SHAPE), np.float32)
 
 
 def nobody(shape: tuple[int, int]) -> np.ndarray:
-    """What `appearance` says of a frame without neighbours."""
-    return np.zeros((len(appearance.CHANNELS), *shape), np.float32)
+    """What is looked up of a frame without neighbours."""
+    return np.zeros((len(appearance.CHANNELS) + len(sweep.CHANNELS), *shape), np.float32)
 
 
 def channel(cues: Cues, name: str) -> np.ndarray:
@@ -79,12 +79,24 @@ def test_lost_pixels_are_cues_like_others() -> None:
     assert not channel(made, "off")[0].any() and (channel(made, "off")[1:] == MOST).all()
 
 
-def test_an_untrained_network_keeps_what_was_measured() -> None:
+def test_an_untrained_network_keeps_what_was_measured_but_for_a_little_of_the_candidates() -> None:
     torch.manual_seed(0)
     measured = cues()
     answer = settle(measured, FusionNet())
-    np.testing.assert_allclose(answer.depth, np.exp(-measured.completed), rtol=1e-5)
+    share = np.exp(-RELUCTANCE)
+    mixed = share / (1 + len(CANDIDATES) * share) * measured.values[CANDIDATES].sum(0)
+    np.testing.assert_allclose(answer.depth, np.exp(-measured.completed - mixed), rtol=1e-5)
     np.testing.assert_allclose(answer.motion, 0.5, atol=1e-6)
+
+
+def test_a_candidate_that_is_voted_for_is_taken_as_it_stands() -> None:
+    net, number = FusionNet(), 1
+    with torch.no_grad():
+        net.head.bias.view(OUT, 4)[3 + number] = 100.0
+    seen = cues()
+    seen.values[CANDIDATES[number]] = np.linspace(-2, 2, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
+    taken = np.exp(-seen.completed - seen.values[CANDIDATES[number]])
+    np.testing.assert_allclose(settle(seen, net).depth, taken, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (33, 70), (160, 224), (64, 31)])

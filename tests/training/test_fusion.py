@@ -33,13 +33,14 @@ SMALL = {"clips": 2, "frames": 2, "lr": 3e-3, "warmup": 1, "log_every": 5, "save
 def example(seed: int, measured: bool = True) -> Example:
     """A made-up clip: what is completed is wrong by what the picture's red says."""
     rng = np.random.default_rng(seed)
-    cues = rng.normal(0, 0.3, (3, len(CHANNELS), *SHAPE)).astype(np.float32)
-    red, trust = CHANNELS.index("red"), CHANNELS.index("measured_trust")
+    cues = rng.normal(0, 0.1, (3, len(CHANNELS), *SHAPE)).astype(np.float32)
+    red, trust, off = (CHANNELS.index(name) for name in ("red", "measured_trust", "off"))
+    cues[:, off] *= 3
     cues[:, trust] = 1.0 * measured
-    cues[:, red] = np.kron(rng.uniform(-0.5, 0.5, (3, 6, 8)), np.ones((4, 4)))
+    cues[:, red] = np.kron(rng.uniform(-0.5, 0.5, (3, 2, 2)), np.ones((12, 16)))
     full = cues[:, CHANNELS.index("completed")] + 1.0
     depth = np.exp(-full - cues[:, red] + 2.0).astype(np.float32)
-    motion = (cues[:, CHANNELS.index("off")] > 0.3).astype(np.uint8)
+    motion = (cues[:, off] > 0.3).astype(np.uint8)
     return Example(cues, np.ones(3), depth, motion, np.full(3, measured))
 
 
@@ -192,7 +193,7 @@ def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:
     save(example(9, measured=False), folder / "9.npz")
     found = measure(FusionNet(), listed(folder))
     assert {"abs_rel_before_measured", "abs_rel_before_unmeasured", "iou_settled", "iou_settled_mean"} <= found.keys()
-    assert found["abs_rel_before"] == pytest.approx(found["abs_rel_settled"])
+    assert found["abs_rel_before"] == pytest.approx(found["abs_rel_settled"], rel=0.01)
 
 
 def test_damaged_examples_are_named(folder: Path) -> None:

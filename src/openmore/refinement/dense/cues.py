@@ -7,12 +7,12 @@ Choices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from openmore.refinement.dense import appearance
+from openmore.refinement.dense import appearance, sweep
 from openmore.refinement.dense.depth import DenseDepth, noise_of
 from openmore.refinement.dense.residual_motion import Found
 from openmore.refinement.dense.triangulated import Sight, Triangulation
@@ -43,6 +43,7 @@ CHANNELS = (
     "wide",  # the same over more frames
     "wide_known",
     *appearance.CHANNELS,  # what neighbours show where a standing pixel must be
+    *sweep.CHANNELS,  # at which depth they show the same
 )
 
 
@@ -67,12 +68,12 @@ def cues_of(
     dense: DenseDepth | None,
     predicted: np.ndarray,
     moving: Found | None,
-    shown: np.ndarray,
+    beside: np.ndarray,
 ) -> Cues:
     """Cues of a frame.
 
     `image` [H, W, 3] uint8, `rays` [2, H, W] x / z and y / z of its pixels, `sights` from near to far, `predicted`
-    depth [H, W], what residual motion found, None where there was no neighbour, and what `appearance` did.
+    depth [H, W], what residual motion found, None where there was no neighbour, and the last channels, `looked_up`.
     """
     shape = predicted.shape
     nothing = np.zeros(shape, np.float32)
@@ -115,9 +116,15 @@ def cues_of(
         "wide": nothing if moving is None else _squeezed(moving.wide),
         "wide_known": nothing if moving is None else np.isfinite(moving.wide),
     }
-    own_channels = CHANNELS[: -len(shown)]
-    values = np.stack([np.clip(channels[name], -MOST, MOST) for name in own_channels]).astype(np.float32)
-    return Cues(np.concatenate((values, shown)), level)
+    values = np.stack([np.clip(channels[name], -MOST, MOST) for name in CHANNELS[: len(channels)]]).astype(np.float32)
+    return Cues(np.concatenate((values, beside)), level)
+
+
+def looked_up(
+    image: np.ndarray, other: Callable[[int], sweep.Neighbour | None], K: np.ndarray, inverse: np.ndarray
+) -> np.ndarray:
+    """The channels that come from pictures and cameras without flow, last of all; arguments as of `sweep`."""
+    return np.concatenate([look(image, other, K, inverse) for look in (appearance.appearance, sweep.sweep)])
 
 
 def _squeezed(off: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ Choices
   over a blank wall, a shadow that moves, the outline of a mover half of which shows no motion. A small U-Net, trained
   on measurements of synthetic clips with exact truth (`openmore.training.fusion`), puts the two together.
 - It says corrections to the classical answer, in log units and log odds, so that it starts from it and can keep it.
+- Depth may be taken from a CANDIDATE as it stands: choosing among sharp maps is easier to learn than drawing one.
 - Nothing is computed at the picture's full size: the first convolution takes every other pixel, and blocks of four
   pixels come out as channels.
 - Normalisation is by the picture's own statistics, never by those of the synthetic world.
@@ -30,7 +31,10 @@ from openmore.refinement.dense.cues import CHANNELS, Cues
 WIDTHS = (32, 48, 96, 192, 256)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture
 # Attentions over the whole picture at each of them: where a ground lies and a room ends is seen by none of its parts.
 WHOLE = (0, 0, 0, 1, 2)
-OUT, GROUPS, HEADS = 3, 8, 4
+CANDIDATES = [CHANNELS.index(name) for name in ("measured", "sweep", "sweep_second")]  # off the completed map
+OUT, GROUPS, HEADS = 3 + len(CANDIDATES), 8, 4
+RELUCTANCE = 2.0  # at first, log odds of the completed map against each candidate
+VOTERS, EMPHASIS = 32, 4.0  # of a pixel's own votes; times the votes of the head, which learns slowly
 MOVING, LEAST_MOST = CHANNELS.index("moving"), (0.05, 0.95)  # the classical probability of moving, where it is believed
 MULTIPLE = 2 ** len(WIDTHS)
 MOST_CHANGE = 3.0  # log units
@@ -88,6 +92,13 @@ class FusionNet(nn.Module):
         self.head = nn.Conv2d(WIDTHS[0], 4 * OUT, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        # What a pixel's own cues say of its candidates; the rest of the picture votes through the head.
+        self.own = nn.Sequential(
+            nn.Conv2d(channels, VOTERS, 1), nn.SiLU(), nn.Conv2d(VOTERS, VOTERS, 1), nn.SiLU(),
+            nn.Conv2d(VOTERS, len(CANDIDATES), 1),
+        )  # fmt: skip
+        nn.init.zeros_(self.own[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.own[-1].bias)  # type: ignore[arg-type]
 
     def forward(self, cues: Tensor) -> Tensor:
         height, width = cues.shape[-2:]
@@ -101,8 +112,15 @@ class FusionNet(nn.Module):
             x = self.decode[level](self.merge[level](torch.cat((kept[level], _twice(x)), 1)))
         out = F.pixel_shuffle(self.head(F.silu(self.last(x))), 2)[..., :height, :width]
         change = MOST_CHANGE * torch.tanh(STEP * out[:, :1] / MOST_CHANGE)
+        change = change + _chosen(EMPHASIS * out[:, 3:] + self.own(cues), cues[:, CANDIDATES])
         moving = (cues[:, MOVING : MOVING + 1] + 1) / 2
-        return torch.cat((change, out[:, 1:2], out[:, 2:] + torch.logit(moving.clamp(*LEAST_MOST))), 1)
+        return torch.cat((change, out[:, 1:2], out[:, 2:3] + torch.logit(moving.clamp(*LEAST_MOST))), 1)
+
+
+def _chosen(votes: Tensor, candidates: Tensor) -> Tensor:
+    """[B, 1, H, W]: the mean of the candidates [B, C, H, W] and of no change, by their votes [B, C, H, W]."""
+    shares = torch.softmax(torch.cat((torch.zeros_like(votes[:, :1]), votes - RELUCTANCE), 1), 1)
+    return (shares[:, 1:] * candidates).sum(1, keepdim=True)
 
 
 def _twice(x: Tensor) -> Tensor:

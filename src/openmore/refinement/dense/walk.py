@@ -22,9 +22,8 @@ from openmore.masks.decision import Rule
 from openmore.masks.evidence import combine
 from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.dense import residual_motion
-from openmore.refinement.dense.appearance import appearance
 from openmore.refinement.dense.background import FEWEST, Background, is_fixed
-from openmore.refinement.dense.cues import Cues, cues_of
+from openmore.refinement.dense.cues import Cues, cues_of, looked_up
 from openmore.refinement.dense.depth import DenseDepth, complete, confidence_of, guess, noise_of
 from openmore.refinement.dense.flow_window import FlowWindow
 from openmore.refinement.dense.smoothing import Edges, edges_of
@@ -107,8 +106,8 @@ class DenseWalk:
             return answer, None
         rays = grid.rays(self.window.K[s])
         inverse = 1 / np.maximum(predicted, 1e-6) if dense is None else dense.inverse
-        shown = appearance(image, lambda o: self._neighbour(s, s + o, grid), grid.K(self.window.K[s]), inverse)
-        return answer, cues_of(image, rays, [x for _, x in sights], found, dense, predicted, moving, shown)
+        beside = looked_up(image, lambda o: self._neighbour(s, s + o, grid), grid.K(self.window.K[s]), inverse)
+        return answer, cues_of(image, rays, [x for _, x in sights], found, dense, predicted, moving, beside)
 
     def _neighbour(self, s: int, other: int, grid: _Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Picture and K of another frame of the shot, pixels of the grid, and how its camera lies to that of s."""

@@ -4,7 +4,8 @@ Choices
 - Reconstructing a clip costs many times what rendering it does; what a picture alone says of depth, and two pictures of
   motion, needs many scenes. So the network first learns from scenes that are rendered once and seen once.
 - True cameras, slightly turned; the completed depth is the truth, blurred, bent and flattened the more the less
-  parallax there is. Flow, triangulation and residuals stay unknown: they come with the examples.
+  parallax there is. What neighbours show is looked up in earnest; flow, triangulation and residuals stay unknown: they
+  come with the examples.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import numpy as np
 from openmore.data.sample import Sample
 from openmore.data.synthetic import make_clip
 from openmore.refinement.adjustment.rotations import exp_so3
-from openmore.refinement.dense import appearance
-from openmore.refinement.dense.cues import CHANNELS, MOST
+from openmore.refinement.dense.cues import CHANNELS, MOST, looked_up
 from openmore.training.fusion.examples import Example
 
 FRAMES = 4  # enough for both of the offsets at which neighbours are looked at
@@ -66,7 +66,8 @@ def _fill(
     cues[:3] = clip.images[s].transpose(2, 0, 1) / 127.5 - 1
     for name, value in channels.items():
         cues[CHANNELS.index(name)] = np.clip(value, -MOST, MOST)
-    cues[-len(appearance.CHANNELS) :] = appearance.appearance(clip.images[s], other, K, np.exp(completed))
+    beside = looked_up(clip.images[s], other, K, np.exp(completed))
+    cues[-len(beside) :] = beside
 
 
 def _log_inverse(clip: Sample) -> np.ndarray:
