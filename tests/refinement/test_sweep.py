@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from openmore.refinement.dense.cues import looked_up
 from openmore.refinement.dense.sweep import CHANNELS, Neighbour, sweep
 from tests.refinement.world import ROOM, SHAPE, Card, K, depth_of, film, turning, walk
 
@@ -71,6 +72,14 @@ def test_without_parallax_or_neighbours_nothing_is_said() -> None:
     inverse = 1 / depth_of(ROOM, still[FRAME])
     assert not any(x.any() for x in swept(film(ROOM, still), still, inverse).values())
     assert not sweep(film(ROOM, still)[0], lambda offset: None, K, inverse).any()
+
+
+def test_no_depth_is_tried_where_the_shutter_rolls() -> None:
+    cameras = walk(5)
+    pictures, inverse = film(ROOM, cameras), (1 / depth_of(ROOM, cameras[FRAME])).astype(np.float32)
+    for upright in (True, False):
+        found = looked_up(pictures[FRAME], neighbours(pictures, cameras), K, inverse, upright)
+        assert found[-len(CHANNELS) :].any() == upright and found[: -len(CHANNELS)].any()
 
 
 def test_cameras_that_look_away_or_stand_behind_cost_everything() -> None:

@@ -121,10 +121,15 @@ def cues_of(
 
 
 def looked_up(
-    image: np.ndarray, other: Callable[[int], sweep.Neighbour | None], K: np.ndarray, inverse: np.ndarray
-) -> np.ndarray:
-    """The channels that come from pictures and cameras without flow, last of all; arguments as of `sweep`."""
-    return np.concatenate([look(image, other, K, inverse) for look in (appearance.appearance, sweep.sweep)])
+    image: np.ndarray, other: Callable[[int], sweep.Neighbour | None], K: np.ndarray, inverse: np.ndarray,
+    upright: bool = True,
+) -> np.ndarray:  # fmt: skip
+    """The channels that come from pictures and cameras without flow, last of all; arguments as of `sweep`.
+
+    Not `upright`: the shutter rolls, pixels are not where the cameras say, and no depth is tried.
+    """
+    swept = sweep.sweep(image, other if upright else lambda _: None, K, inverse)
+    return np.concatenate((appearance.appearance(image, other, K, inverse), swept))
 
 
 def _squeezed(off: np.ndarray) -> np.ndarray:

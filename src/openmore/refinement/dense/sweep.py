@@ -7,7 +7,8 @@ Choices
 - What is hidden before is mostly shown after: the cheaper side counts (Kang et al., CVPR 2001).
 - The cheapest depth is no answer: plain walls match anywhere. Both best depths and what they cost go to the network
   that settles measurements; a pixel that no depth explains moves, or is hidden.
-- As in `appearance`, cameras and pictures alone, without the shutter.
+- Cameras and pictures alone, as in `appearance`. Where the shutter rolls nothing is tried: on tum_fr1_rpy_a depths were
+  confidently wrong (AbsRel 0.179 with, 0.158 without).
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ class DenseWalk:
             return answer, None
         rays = grid.rays(self.window.K[s])
         inverse = 1 / np.maximum(predicted, 1e-6) if dense is None else dense.inverse
-        beside = looked_up(image, lambda o: self._neighbour(s, s + o, grid), grid.K(self.window.K[s]), inverse)
+        K, upright = grid.K(self.window.K[s]), self.shutter is None
+        beside = looked_up(image, lambda o: self._neighbour(s, s + o, grid), K, inverse, upright)
         return answer, cues_of(image, rays, [x for _, x in sights], found, dense, predicted, moving, beside)
 
     def _neighbour(self, s: int, other: int, grid: _Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
