@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from openmore.errors import DataError, InputError
 from openmore.model.more import MoRe
 from openmore.refinement.dense.cues import CHANNELS
-from openmore.refinement.dense.fusion import FILE, FusionNet, loaded, weights
+from openmore.refinement.dense.fusion import CANDIDATES, FILE, FusionNet, loaded, weights
 from openmore.training.fusion.batches import BACKWARDS, REHEARSAL_SHAPES, batches
 from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import Example, collect, listed, load, save
@@ -31,13 +31,15 @@ SMALL = {"clips": 2, "frames": 2, "lr": 3e-3, "warmup": 1, "log_every": 5, "save
 
 
 def example(seed: int, measured: bool = True) -> Example:
-    """A made-up clip: what is completed is wrong by what the picture's red says."""
+    """A made-up clip: what is completed is wrong by what the picture's red says, and the sweep found it."""
     rng = np.random.default_rng(seed)
     cues = rng.normal(0, 0.1, (3, len(CHANNELS), *SHAPE)).astype(np.float32)
     red, trust, off = (CHANNELS.index(name) for name in ("red", "measured_trust", "off"))
     cues[:, off] *= 3
     cues[:, trust] = 1.0 * measured
     cues[:, red] = np.kron(rng.uniform(-0.5, 0.5, (3, 2, 2)), np.ones((12, 16)))
+    cues[:, CANDIDATES] = 0
+    cues[:, CHANNELS.index("sweep")] = cues[:, red]
     full = cues[:, CHANNELS.index("completed")] + 1.0
     depth = np.exp(-full - cues[:, red] + 2.0).astype(np.float32)
     motion = (cues[:, off] > 0.3).astype(np.uint8)
@@ -98,7 +100,7 @@ def test_training_lowers_the_loss_and_a_stopped_run_goes_on_exactly(folder: Path
     found = fit(files, tmp_path / "whole", config, files)
     training = [line["training"] for line in lines(tmp_path / "whole") if "training" in line]
     assert training[-1]["motion"] < 0.8 * training[0]["motion"] and training[-1]["sigma"] < 0.7 * training[0]["sigma"]
-    assert found["abs_rel_settled"] < found["abs_rel_before"]
+    assert found["abs_rel_settled"] < 0.99 * measure(FusionNet(), files)["abs_rel_settled"]
 
     class Stop(Exception):
         pass
@@ -193,7 +195,7 @@ def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:
     save(example(9, measured=False), folder / "9.npz")
     found = measure(FusionNet(), listed(folder))
     assert {"abs_rel_before_measured", "abs_rel_before_unmeasured", "iou_settled", "iou_settled_mean"} <= found.keys()
-    assert found["abs_rel_before"] == pytest.approx(found["abs_rel_settled"], rel=0.01)
+    assert 0.8 * found["abs_rel_before"] < found["abs_rel_settled"] < found["abs_rel_before"]  # a little of the sweep
 
 
 def test_damaged_examples_are_named(folder: Path) -> None:
