@@ -81,7 +81,7 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     if is_turn(shot.pairs, shot.keypoints, K):
         return _turn_or_move(shot, K)
     moving = _moving(shot, K)
-    if not _trusted(moving, shot) and not shot.known_K:  # planes and short paths vote for focal lengths at random
+    if not (_trusted(moving, shot) or shot.known_K or shot.start):  # planes vote for focal lengths at random
         moving = max((s for s in (moving, _moving(shot, shot.K)) if s), key=lambda s: s.fit.support, default=None)
     if _trusted(moving, shot):
         return moving
