@@ -191,6 +191,26 @@ def test_a_run_may_begin_with_weights(folder: Path, tmp_path: Path) -> None:
         loaded(str(tmp_path / "other.safetensors"))
 
 
+def test_a_share_of_the_weights_it_began_with_may_be_kept(folder: Path, tmp_path: Path) -> None:
+    run = {name: tmp_path / name for name in ("all", "new", "half")}
+    for name, keep in (("all", 1.0), ("new", 0.0), ("half", 0.5)):
+        fit(listed(folder), run[name], FitConfig(steps=2, weights="shipped", keep=keep, **SMALL), [])
+    out = {name: weights(str(path / FILE)) for name, path in run.items()}
+    for name, value in weights("shipped").items():
+        assert torch.equal(out["all"][name], value), name
+        between = (out["new"][name].float() + value.float()) / 2
+        torch.testing.assert_close(out["half"][name].float(), between, rtol=2**-7, atol=1e-5)
+    assert not torch.equal(out["new"]["head.weight"], out["all"]["head.weight"])
+
+
+def test_a_single_frame_is_rehearsed_as_a_picture_alone() -> None:
+    made = rehearse(5, (56, 64), frames=1)
+    assert made.cues.shape == (1, len(CHANNELS), 56, 64) and not made.measured.any()
+    assert not made.channel("shown+1").any() and not made.channel("has_depth").any()
+    correction = made.correction()
+    assert correction is not None and np.abs(correction).mean() > 0.05  # what the network's guess is off by
+
+
 def test_unmeasured_clips_are_counted_apart(folder: Path) -> None:
     save(example(9, measured=False), folder / "9.npz")
     found = measure(FusionNet(), listed(folder))

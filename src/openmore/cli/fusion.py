@@ -57,6 +57,9 @@ def fit(
     weights: Annotated[
         str | None, typer.Option(help="Weights to begin with: a file, or shipped.", show_default="none")
     ] = None,
+    keep: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the weights it begins with in those that come out.")
+    ] = 0.0,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate at its peak.", show_default="1e-3")] = None,
     validate: Annotated[Path | None, typer.Option(help="Examples that are not trained on.")] = None,
 ) -> None:
@@ -73,7 +76,7 @@ def fit(
 
     held_out = [] if validate is None else listed(validate)
     config = FitConfig(
-        steps=steps or FitConfig.steps, weights=weights, rehearsal=rehearsal, mix=mix, textures=textures,
+        steps=steps or FitConfig.steps, weights=weights, keep=keep, rehearsal=rehearsal, mix=mix, textures=textures,
         lr=FitConfig.lr if lr is None else lr, bf16=torch.cpu._is_avx512_bf16_supported(),
     )  # fmt: skip
     with progress_bar() as progress:

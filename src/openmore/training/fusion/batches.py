@@ -64,7 +64,8 @@ def _rehearsal_shape(step: int, config: FitConfig) -> tuple[int, int] | None:
 
 def _rehearsed(shape: tuple[int, int], config: FitConfig, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:
     textures = config.textures if rng.random() < 0.5 else None
-    return _drawn(rehearse(int(rng.integers(2**40)), shape, textures), FRAMES, rng)
+    frames = 1 if rng.random() < config.single else FRAMES
+    return _drawn(rehearse(int(rng.integers(2**40)), shape, textures, frames), frames, rng)
 
 
 def _drawn(example: Example, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, ...] | None:

@@ -11,8 +11,10 @@ class FitConfig:
 
     steps: int = 3200
     weights: str | None = None  # weights to begin with: a file, or "shipped"; None = from scratch
+    keep: float = 0.0  # share of these weights in those that come out
     rehearsal: int = 0  # of the steps: the first ones
     mix: float = 0.0  # share of the other steps that are rehearsals too
+    single: float = 0.5  # share of the rehearsed clips that are a single frame
     clips: int = 5  # a step and process
     frames: int = 3  # of each
     textures: str | None = None  # photographs that half of the rehearsals wear

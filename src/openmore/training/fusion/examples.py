@@ -129,7 +129,8 @@ def collect_job(job: tuple[Path, int, str | None]) -> str:
     path = folder / f"{seed}.npz"
     if path.exists():
         return "there"
-    example = collect(seed, _network(), textures)
+    _one_thread()
+    example = collect(seed, network(), textures)
     if example is None:
         return "unsolved"
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,10 +139,14 @@ def collect_job(job: tuple[Path, int, str | None]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _network() -> MoRe:
-    """`small` on one thread: processes, not threads, are what collecting has many of."""
+def network() -> MoRe:
+    """`small`, whose guesses the cues hold."""
+    return MoRe.from_pretrained("small").pack()
+
+
+def _one_thread() -> None:
+    """Processes, not threads, are what collecting has many of."""
     import cv2
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return MoRe.from_pretrained("small").pack()

@@ -3,6 +3,8 @@
 Choices
 - bf16 convolutions where the processor has them, float32 weights; AdamW, warm-up and cosine to zero, EMA.
 - Processes of torchrun share a step by averaging gradients: two of one thread do more than one of two.
+- What comes out may be averaged with the weights a run began with (`keep`): a few hundred clips teach masks, and make
+  depth forget; the average has most of both.
 - Validation is AbsRel after one scale a clip and IoU, beside those of the cues before settling.
 """
 
@@ -67,12 +69,23 @@ def _run(
             sums = {}
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             _save(run / CHECKPOINT, net, average, optimizer, step + 1, settings)
-            found = measure(average, validate)
+            found = measure(_kept(average, config), validate)
             _log(run / "log.jsonl", {"step": step + 1, "validation": found})
     if not ranks.main:
         return {}
-    export(average, run / FILE)
-    return measure(average, validate) if found is None else found
+    net = _kept(average, config)
+    export(net, run / FILE)
+    return measure(net, validate) if found is None else found
+
+
+def _kept(average: FusionNet, config: FitConfig) -> FusionNet:
+    """What comes out of a run: the average of its weights, with the share of those it began with that is kept."""
+    if config.weights is None or config.keep == 0:
+        return average
+    net = loaded(config.weights).requires_grad_(False)
+    for kept, new in zip(net.parameters(), average.parameters()):
+        kept.lerp_(new, 1 - config.keep)
+    return net
 
 
 def export(net: FusionNet, path: Path) -> None:
