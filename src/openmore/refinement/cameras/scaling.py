@@ -74,12 +74,11 @@ def _fit(predicted: np.ndarray, inverse: np.ndarray) -> tuple[float, float, np.n
     """Robust (scale, shift) with (scale * predicted + shift) * inverse = 1, and the |relative errors|."""
     typical = float(np.median(predicted))
     A = np.stack((predicted * inverse, typical * inverse), 1)
-    weight = np.ones(len(A))
     x = np.array([1.0, 0.0])
-    for _ in range(10):
+    for _ in range(10):  # weighed from the first: a few points next to the camera would outweigh all others
+        weight = 1 / (1 + np.square((A @ x - 1) / OUTLIER))
         H = A.T @ (weight[:, None] * A) + PULL * np.eye(2)
         x = np.linalg.solve(H, A.T @ weight + PULL * np.array([1.0, 0.0]))
-        weight = 1 / (1 + np.square((A @ x - 1) / OUTLIER))
     if x[0] <= 0.05:  # a prediction that runs against the geometry keeps its shape out of it
         x = np.array([float(np.median(1 / A[:, 0])), 0.0])
     return float(x[0]), float(x[1] * typical), np.abs(A @ x - 1)

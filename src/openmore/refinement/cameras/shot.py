@@ -3,7 +3,8 @@
 Choices
 - Three ways, from least to most freedom: still (all cameras equal), turning (rotations), moving (the mapper).
 - Where pairs of frames see no more than a turn, both are solved, and the camera moved if that leaves clearly less noise
-  than its additional unknowns take up (`PARALLAX`): many pairs together show parallax that no pair shows alone.
+  than its additional unknowns take up (`PARALLAX`): many pairs together show parallax that no pair shows alone. A map
+  wants more of it than bundle adjustment from the turn on does (`slight`), which is asked where the map was no better.
 - A moving camera is solved from its tracks alone, with the focal length that pairs of frames vote for and, where that
   explains little, with the one guessed; where the network's cameras explain at least half of them, a second
   solve starts there, and the better of the two is taken.
@@ -19,11 +20,13 @@ import numpy as np
 
 from openmore.refinement.adjustment.bundle import Observations, State, residuals
 from openmore.refinement.adjustment.shutter import Shutter
+from openmore.refinement.adjustment.solver import Settings
 from openmore.refinement.adjustment.triangulate import best_points, fits, support
 from openmore.refinement.cameras.camera_motion import CameraMotion, is_flat, is_still, is_turn, may_turn
 from openmore.refinement.cameras.focal import focal_from_pairs, focal_from_rotations, intrinsics
 from openmore.refinement.cameras.mapper import FocalModel, Mapper
 from openmore.refinement.cameras.polish import polish
+from openmore.refinement.cameras.slight import ONE_SIDE, moved_slightly
 from openmore.refinement.cameras.turning import adjust_rotations, chain_rotations
 from openmore.refinement.matching.features import Keypoints
 from openmore.refinement.matching.tracks import renumber
@@ -39,6 +42,7 @@ CLEARLY = 1.25  # a doubtful moving camera has to explain so much more than a tu
 # 0.73 to 1.1, parallax of 0.1 to 0.6 degrees over the clip 0.4 to 0.97, of 0.6 to 3 degrees 0.3 to 0.9. The threshold
 # keeps its distance: invented motion spoils a clip, a turn too many only leaves it the network's depth.
 PARALLAX = 0.6
+LESS_NOISE = 0.8  # the same where most points show their parallax on one side, which invented motion does not
 STARTS = 4  # pairs of frames a flat shot is solved from: a plane seen twice allows two motions,
 SHORT = 24  # in a shot of at most so many frames; a longer one sorts itself out
 
@@ -101,11 +105,18 @@ def _turn_or_move(shot: ShotInput, K: np.ndarray) -> ShotSolution:
     if not shot.known_K:  # the focal length that suits a turn best hides parallax
         K = _with_focal(shot.K, focal_from_pairs(shot.pairs, shot.K, shot.long_side))
     moving = _moving(shot, K)
+    if _less_noise(moving, turning, shot) < PARALLAX:
+        return moving
+    slight = _slight(shot, turning)
+    return slight if _less_noise(slight, turning, shot) < LESS_NOISE else turning
+
+
+def _less_noise(moving: ShotSolution | None, turning: ShotSolution, shot: ShotInput) -> float:
+    """Noise that a moving camera leaves over that of a turning one; infinite where it explains less, or is None."""
     if moving is None or moving.fit.support <= turning.fit.support or (turning.placed & ~moving.placed).any():
-        return turning
+        return float("inf")
     points, frames = int(shot.obs.point.max()) + 1, len(shot.frames)
-    left = _noise(moving.fit, 3 * points + 6 * frames) / _noise(turning.fit, 2 * points + 3 * frames)
-    return moving if left < PARALLAX else turning
+    return _noise(moving.fit, 3 * points + 6 * frames) / _noise(turning.fit, 2 * points + 3 * frames)
 
 
 def _noise(fit: Fit, unknowns: int) -> float:
@@ -182,18 +193,36 @@ def _still(shot: ShotInput, inside: np.ndarray) -> ShotSolution:
     return ShotSolution("still", state, inside, shot.obs.select(np.zeros(0, np.int64)), judge(state, shot.obs))
 
 
-def _turning(shot: ShotInput, K: np.ndarray) -> ShotSolution:
+def _turning(shot: ShotInput, K: np.ndarray, may_roll: bool = True) -> ShotSolution:
     R, known = chain_rotations(shot.frames, shot.pairs, shot.keypoints, K, len(shot.network))
     poses = np.tile(np.eye(4), (len(R), 1, 1))
     poses[:, :3, :3] = R.swapaxes(1, 2)
-    prior = None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA)
-    first = int(shot.frames[0])
-    state, used = adjust_rotations(state_of(poses, K), shot.obs, known, first, not shot.known_K, prior)
+    first, prior = int(shot.frames[0]), _focal_prior(shot)
+    state, used = adjust_rotations(state_of(poses, K), shot.obs, known, first, not shot.known_K, prior, may_roll)
     return ShotSolution("turning", state, known, used, judge(state, shot.obs))
 
 
+def _slight(shot: ShotInput, turning: ShotSolution) -> ShotSolution | None:
+    """The turn with a little motion; None where its points show parallax of either sign, or none."""
+    if turning.state.shutter is not None:  # a shutter bends pictures as a little parallax does
+        turning = _turning(shot, intrinsics_of(turning.state), may_roll=False)
+    if not len(turning.obs):
+        return None
+    free = turning.placed.copy()
+    free[shot.frames[0]] = False
+    settings = Settings(free, free_focal=not shot.known_K, focal_prior=_focal_prior(shot))
+    state, used, one_side = moved_slightly(turning.state, turning.obs, settings)
+    if one_side < ONE_SIDE:
+        return None
+    return ShotSolution("moving", state, turning.placed, used, judge(state, shot.obs))
+
+
+def _focal_prior(shot: ShotInput) -> tuple[float, float] | None:
+    return None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA)
+
+
 def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
-    focal = FocalModel(not shot.known_K, None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA))
+    focal = FocalModel(not shot.known_K, _focal_prior(shot))
     if shot.start is not None:
         mapper = Mapper(shot.obs, len(shot.network), intrinsics_of(shot.start), focal)
         mapper.start_from(world_from_cam(shot.start), shot.frames, shot.start.shutter)

@@ -50,8 +50,9 @@ def chain_rotations(
 
 
 def adjust_rotations(
-    state: State, obs: Observations, known: np.ndarray, first: int, free_focal: bool, prior: tuple[float, float] | None
-) -> tuple[State, Observations]:
+    state: State, obs: Observations, known: np.ndarray, first: int, free_focal: bool,
+    prior: tuple[float, float] | None, may_roll: bool = True,
+) -> tuple[State, Observations]:  # fmt: skip
     """Rotations (and focal length) that fit the tracks best; `state` gives the start. Also the observations used."""
     obs = obs.select(known[obs.frame])
     every = renumber(obs.select((np.bincount(obs.point) > 1)[obs.point]))
@@ -59,7 +60,7 @@ def adjust_rotations(
     free[first] = False
     settings = Settings(free, free_focal=free_focal, translate=False, iterations=20, focal_prior=prior)
     state, used = _adjusted(state, every, settings, ROBUST_PX)
-    rolling = unbent(state, used, settings) if len(used) else None
+    rolling = unbent(state, used, settings) if may_roll and len(used) else None
     if rolling is None:
         return state, used
     for _ in range(TWISTS):
