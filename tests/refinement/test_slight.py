@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from openmore.refinement.cameras.scaling import fit_depth
 from openmore.refinement.cameras.shot import state_of, world_from_cam
 from openmore.refinement.cameras.slight import moved_slightly
 from openmore.refinement.cameras.turning import adjust_rotations
-from openmore.refinement.matching.tracks import table
+from openmore.refinement.matching.tracks import renumber, table
 from openmore.refinement.refine import refine
 from tests.refinement.world import (
     ROOM,
@@ -65,6 +67,16 @@ def test_a_motion_of_a_few_pixels_is_found_from_the_turn_on(predicted: bool) -> 
 def test_a_turn_shows_parallax_of_either_sign() -> None:
     turn, obs, settings, _ = turn_of(0.0)
     assert moved_slightly(turn, obs, settings) is None
+
+
+def test_tracks_that_fit_no_camera_or_miss_a_frame_are_no_evidence() -> None:
+    turn, obs, settings, _ = turn_of(0.08)
+    rng = np.random.default_rng(1)
+    anywhere = replace(obs, uv=rng.uniform(0, 200, obs.uv.shape))
+    assert moved_slightly(turn, anywhere, settings) is None
+    without_the_last = renumber(obs.select(obs.frame < FRAMES - 1))
+    answer = moved_slightly(turn, without_the_last, settings)
+    assert answer is not None and np.isfinite(answer[0].t).all() and not answer[0].t[-1].any()
 
 
 def test_little_parallax_beside_a_wide_turn_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:

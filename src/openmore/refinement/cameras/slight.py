@@ -36,6 +36,8 @@ def moved_slightly(turn: State, obs: Observations, settings: Settings) -> tuple[
     """
     state = _translated(replace(turn, t=np.zeros_like(turn.t)), _expected(obs, len(turn.points)), obs, settings)
     for width in WIDTHS_PX:
+        if not len(obs):
+            return None
         state = solve(state, obs, replace(settings, robust_px=width, iterations=30, tolerance=1e-5)).state
         off = np.square(linearise(state, obs).residual).sum(1)
         state, obs = _kept(state, obs, off < OUTLIER_PX**2)
