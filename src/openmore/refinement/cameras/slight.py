@@ -22,8 +22,9 @@ from openmore.refinement.adjustment.solver import Settings, solve
 from openmore.refinement.matching.tracks import renumber
 
 OUTLIER_PX = 3.0
-WIDTHS_PX = (1.0, 0.5)  # of the robust loss
-LINEAR_STEPS = 5
+# Width of the robust loss in pixels, steps, and the share of the evidence that must be there then: most turns show.
+STAGES = ((1.0, 10, 0.75), (1.0, 30, 1.0), (0.5, 30, 1.0))
+LINEAR_STEPS, LINEAR_PX = 5, 0.5
 PLAIN_PX = 1.0  # of parallax
 ONE_SIDE = 0.65  # share of the points that have to show plain parallax of the same sign
 OF_TURN = 0.12  # median parallax, of what the turn moves in the picture
@@ -35,23 +36,19 @@ def moved_slightly(turn: State, obs: Observations, settings: Settings) -> tuple[
     `turn` has points at infinity; `settings` say which cameras are free.
     """
     state = _translated(replace(turn, t=np.zeros_like(turn.t)), _expected(obs, len(turn.points)), obs, settings)
-    for width in WIDTHS_PX:
-        if not len(obs):
-            return None
-        state = solve(state, obs, replace(settings, robust_px=width, iterations=30, tolerance=1e-5)).state
+    turned = _turn(turn, np.unique(obs.frame)) * turn.focal
+    for width, iterations, share in STAGES:
+        state = solve(state, obs, replace(settings, robust_px=width, iterations=iterations, tolerance=1e-5)).state
         off = np.square(linearise(state, obs).residual).sum(1)
         state, obs = _kept(state, obs, off < OUTLIER_PX**2)
-    inverse = _inverse(state)
-    if not len(inverse):
-        return None
-    if np.median(inverse) < 0:  # the other sign of all explains the same
-        inverse = -inverse
-        state = replace(state, t=-state.t, points=state.points * np.array([1.0, 1, 1, -1]))
-    parallax = inverse * np.linalg.norm(state.t, axis=1).max() * state.focal
-    one_side = (parallax > PLAIN_PX).mean()
-    if one_side < ONE_SIDE or np.median(parallax) < OF_TURN * _turn(turn, np.unique(obs.frame)) * turn.focal:
-        return None
-    return _kept(state, obs, (inverse > 0)[obs.point])
+        if not len(obs):
+            return None
+        if np.median(_inverse(state)) < 0:  # the other sign of all explains the same
+            state = replace(state, t=-state.t, points=state.points * np.array([1.0, 1, 1, -1]))
+        parallax = _inverse(state) * np.linalg.norm(state.t, axis=1).max() * state.focal
+        if (parallax > PLAIN_PX).mean() < share * ONE_SIDE or np.median(parallax) < share * OF_TURN * turned:
+            return None
+    return _kept(state, obs, (_inverse(state) > 0)[obs.point])
 
 
 def _turn(state: State, frames: np.ndarray) -> float:
@@ -81,7 +78,7 @@ def _translated(state: State, inverse: np.ndarray, obs: Observations, settings: 
         weight = np.ones(len(b))
         for _ in range(LINEAR_STEPS):
             x = np.linalg.lstsq(A * weight[:, None], b * weight, rcond=None)[0]
-            weight = 1 / np.sqrt(1 + np.square((A @ x - b) / WIDTHS_PX[-1]))
+            weight = 1 / np.sqrt(1 + np.square((A @ x - b) / LINEAR_PX))
         t[s] = x[3:]
     return replace(state, t=t, points=points / np.linalg.norm(points, axis=1, keepdims=True))
 
