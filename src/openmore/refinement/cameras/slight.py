@@ -6,8 +6,8 @@ Choices
   rest. A map would hold only the points whose rays span an angle.
 - Whether it is true is asked of the signs. Nothing holds points to the front of the cameras while they are solved for:
   parallax of a real scene puts most on one side, whereas noise and movers put them on either.
-- Next to a wide turn small parallax is not believed, whatever its signs: blur and what the lens is off by grow with the
-  turn, and a translation that goes along with it explains some of them. Pans of 4 to 70 degrees around a centre that
+- Next to a wide turn small parallax is not believed, whatever its signs: errors of a picture grow with the turn, and a
+  translation that goes along with it explains some of them. Pans of 4 to 70 degrees around a centre that
   hardly moved showed 3 to 10 percent of the turn as parallax, most of it of one sign, along wrong paths.
 """
 
