@@ -201,6 +201,8 @@ def test_a_share_of_the_weights_it_began_with_may_be_kept(folder: Path, tmp_path
         between = (out["new"][name].float() + value.float()) / 2
         torch.testing.assert_close(out["half"][name].float(), between, rtol=2**-7, atol=1e-5)
     assert not torch.equal(out["new"]["head.weight"], out["all"]["head.weight"])
+    with pytest.raises(InputError, match="none are given"):
+        fit(listed(folder), tmp_path / "none", FitConfig(steps=2, keep=0.5, **SMALL), [])
 
 
 def test_a_single_frame_is_rehearsed_as_a_picture_alone() -> None:

@@ -18,10 +18,10 @@ from dataclasses import replace
 import numpy as np
 
 from openmore.refinement.adjustment.bundle import Observations, State, linearise
+from openmore.refinement.adjustment.rotations import log_so3
 from openmore.refinement.adjustment.solver import Settings, solve
-from openmore.refinement.matching.tracks import renumber
+from openmore.refinement.cameras.turning import OUTLIER_PX, kept
 
-OUTLIER_PX = 3.0
 # Width of the robust loss in pixels, steps, and the share of the evidence that must be there then: most turns show.
 STAGES = ((1.0, 10, 0.75), (1.0, 30, 1.0), (0.5, 30, 1.0))
 LINEAR_STEPS, LINEAR_PX = 5, 0.5
@@ -40,7 +40,7 @@ def moved_slightly(turn: State, obs: Observations, settings: Settings) -> tuple[
     for width, iterations, share in STAGES:
         state = solve(state, obs, replace(settings, robust_px=width, iterations=iterations, tolerance=1e-5)).state
         off = np.square(linearise(state, obs).residual).sum(1)
-        state, obs = _kept(state, obs, off < OUTLIER_PX**2)
+        state, obs = kept(state, obs, off < OUTLIER_PX**2)
         if not len(obs):
             return None
         if np.median(_inverse(state)) < 0:  # the other sign of all explains the same
@@ -48,13 +48,12 @@ def moved_slightly(turn: State, obs: Observations, settings: Settings) -> tuple[
         parallax = _inverse(state) * np.linalg.norm(state.t, axis=1).max() * state.focal
         if (parallax > PLAIN_PX).mean() < share * ONE_SIDE or np.median(parallax) < share * OF_TURN * turned:
             return None
-    return _kept(state, obs, (_inverse(state) > 0)[obs.point])
+    return kept(state, obs, (_inverse(state) > 0)[obs.point])
 
 
 def _turn(state: State, frames: np.ndarray) -> float:
     """Widest angle in radians between the first of some frames and the others."""
-    cosine = (np.einsum("sij,ij->s", state.R[frames], state.R[frames[0]]) - 1) / 2
-    return float(np.arccos(np.clip(cosine, -1, 1)).max())
+    return float(np.linalg.norm(log_so3(state.R[frames] @ state.R[frames[0]].T), axis=1).max())
 
 
 def _expected(obs: Observations, points: int) -> np.ndarray:
@@ -86,9 +85,3 @@ def _translated(state: State, inverse: np.ndarray, obs: Observations, settings: 
 def _inverse(state: State) -> np.ndarray:
     """Signed inverse distance [P] of the points from the origin of the world."""
     return state.points[:, 3] / np.linalg.norm(state.points[:, :3], axis=1)
-
-
-def _kept(state: State, obs: Observations, ok: np.ndarray) -> tuple[State, Observations]:
-    """Without the observations that are not `ok` [O], and the points that keep less than two."""
-    enough = np.bincount(obs.point[ok], minlength=len(state.points)) > 1
-    return replace(state, points=state.points[enough]), renumber(obs.select(ok & enough[obs.point]))

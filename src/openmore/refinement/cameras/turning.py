@@ -53,7 +53,10 @@ def adjust_rotations(
     state: State, obs: Observations, known: np.ndarray, first: int, free_focal: bool,
     prior: tuple[float, float] | None, may_roll: bool = True,
 ) -> tuple[State, Observations]:  # fmt: skip
-    """Rotations (and focal length) that fit the tracks best; `state` gives the start. Also the observations used."""
+    """Rotations (and focal length) that fit the tracks best; `state` gives the start. Also the observations used.
+
+    Not `may_roll`: the shutter is taken for a global one, whatever the tracks show.
+    """
     obs = obs.select(known[obs.frame])
     every = renumber(obs.select((np.bincount(obs.point) > 1)[obs.point]))
     free = known.copy()
@@ -78,12 +81,14 @@ def _adjusted(
     for width in widths:
         state = solve(state, obs, replace(settings, robust_px=width)).state
         state = replace(state, points=_far(state.points[:, :3]))  # nothing holds w: its sign would be an accident
-        ok = fits(state, obs, OUTLIER_PX)
-        enough = np.bincount(obs.point[ok], minlength=len(state.points)) > 1
-        keep = ok & enough[obs.point]
-        state = replace(state, points=state.points[enough])
-        obs = renumber(obs.select(keep))
+        state, obs = kept(state, obs, fits(state, obs, OUTLIER_PX))
     return state, obs
+
+
+def kept(state: State, obs: Observations, ok: np.ndarray) -> tuple[State, Observations]:
+    """Without the observations that are not `ok` [O], and the points that keep less than two."""
+    enough = np.bincount(obs.point[ok], minlength=len(state.points)) > 1
+    return replace(state, points=state.points[enough]), renumber(obs.select(ok & enough[obs.point]))
 
 
 def _at_infinity(state: State, obs: Observations) -> np.ndarray:

@@ -37,7 +37,12 @@ COMPLETED = CHANNELS.index("completed")
 def fit(
     files: list[Path], run: Path, config: FitConfig, validate: list[Path], progress: ProgressCallback = silent
 ) -> dict[str, float]:
-    """Train on `files`, leave checkpoints, a log and the weights in `run`; the last validation is returned."""
+    """Train on `files`, leave checkpoints, a log and the weights in `run`; the last validation is returned.
+
+    Raises InputError where a share is to be kept of weights that are not given, and for a checkpoint of other settings.
+    """
+    if config.keep and config.weights is None:
+        raise InputError(f"keep={config.keep} is a share of the weights to begin with, and none are given: add weights")
     with joined("cpu") as ranks:
         return _run(ranks, files, run, config, validate, progress)
 
@@ -80,7 +85,7 @@ def _run(
 
 def _kept(average: FusionNet, config: FitConfig) -> FusionNet:
     """What comes out of a run: the average of its weights, with the share of those it began with that is kept."""
-    if config.weights is None or config.keep == 0:
+    if config.weights is None or not config.keep:
         return average
     net = loaded(config.weights).requires_grad_(False)
     for kept, new in zip(net.parameters(), average.parameters()):

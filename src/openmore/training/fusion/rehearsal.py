@@ -4,10 +4,10 @@ Choices
 - Reconstructing a clip costs many times what rendering it does; what a picture alone says of depth, and two pictures of
   motion, needs many scenes. So the network first learns from scenes that are rendered once and seen once.
 - True cameras, slightly turned; the completed depth is the blurred truth where there is parallax, and what `small`
-  guesses of the picture where there is none: with a guess made from the truth the network learned to rely on it.
+  guesses of the picture where there is none: a guess made from the truth says more than any that is met later.
 - What neighbours show is looked up in earnest; flow, triangulation and residuals stay unknown: they come with the
   examples.
-- A single frame costs a sixth of a clip of four and teaches as much of what a picture alone says of depth.
+- A single frame costs a third to a sixth of a clip of four, and what a picture alone says of depth wants many scenes.
 """
 
 from __future__ import annotations
