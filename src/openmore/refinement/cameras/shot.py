@@ -6,8 +6,8 @@ Choices
   than its additional unknowns take up (`PARALLAX`): many pairs together show parallax that no pair shows alone. A map
   wants more of it than bundle adjustment from the turn on does (`slight`), which is asked where the map was no better.
 - A moving camera is solved from its tracks alone, with the focal length that pairs of frames vote for and, where that
-  explains little, with the one guessed; where the network's cameras explain at least half of them, a second
-  solve starts there, and the better of the two is taken.
+  explains little, with the one guessed; where the network's cameras explain at least half of them, another
+  solve starts there, and the best is taken.
 - The judge is the same for all: triangulate every track as well as the cameras allow and count what fits.
 """
 
@@ -22,11 +22,12 @@ from openmore.refinement.adjustment.bundle import Observations, State, residuals
 from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.adjustment.solver import Settings
 from openmore.refinement.adjustment.triangulate import best_points, fits, support
-from openmore.refinement.cameras.camera_motion import CameraMotion, is_flat, is_still, is_turn, may_turn
+from openmore.refinement.cameras.camera_motion import CameraMotion, is_still, is_turn, may_turn
 from openmore.refinement.cameras.focal import focal_from_pairs, focal_from_rotations, intrinsics
 from openmore.refinement.cameras.mapper import FocalModel, Mapper
 from openmore.refinement.cameras.polish import polish
 from openmore.refinement.cameras.slight import moved_slightly
+from openmore.refinement.cameras.starts import SHORT, best, same, starts
 from openmore.refinement.cameras.turning import adjust_rotations, chain_rotations
 from openmore.refinement.matching.features import Keypoints
 from openmore.refinement.matching.tracks import renumber
@@ -46,8 +47,6 @@ PARALLAX = 0.6
 # less than 0.1 degrees of parallax stay turns (synthetic seeds 910000-910031, 920000-920199, 60 pans from 925000), but
 # for one that large movers make a map of.
 LESS_NOISE = 0.87
-STARTS = 4  # pairs of frames a flat shot is solved from: a plane seen twice allows two motions,
-SHORT = 24  # in a shot of at most so many frames; a longer one sorts itself out
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def solve_shot(shot: ShotInput) -> ShotSolution | None:
     if is_turn(shot.pairs, shot.keypoints, K):
         return _turn_or_move(shot, K)
     moving = _moving(shot, K)
-    if not (_trusted(moving, shot) or shot.known_K or shot.start):  # planes vote for focal lengths at random
-        moving = max((s for s in (moving, _moving(shot, shot.K)) if s), key=lambda s: s.fit.support, default=None)
+    if not (_trusted(moving, shot) or shot.known_K or shot.start or len(shot.frames) <= SHORT):
+        moving = _best([s for s in (moving, _moving(shot, shot.K)) if s])  # planes vote for focal lengths at random
     if _trusted(moving, shot):
         return moving
     # What pairs of frames could not tell apart, the whole shot may: blur, noise and large movers look like parallax.
@@ -230,18 +229,23 @@ def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
         mapper = Mapper(shot.obs, len(shot.network), intrinsics_of(shot.start), focal)
         mapper.start_from(world_from_cam(shot.start), shot.frames, shot.start.shutter)
         return _finish(mapper, shot, from_network=False)
-    answers = []
-    for rank in range(STARTS if len(shot.frames) <= SHORT and is_flat(shot.pairs) else 1):
-        mapper = Mapper(shot.obs, len(shot.network), K, focal)
+    answers: list[ShotSolution] = []
+    for K_start, rank in starts(K, shot.K, len(shot.frames), shot.known_K):
+        mapper = Mapper(shot.obs, len(shot.network), K_start, focal)
         if mapper.grow(shot.pairs, shot.keypoints, rank):
             answers.append(_finish(mapper, shot, from_network=False))
+        if len(answers) == 2 and same(answers[0].fit, answers[1].fit, (answers[0].state.focal, answers[1].state.focal)):
+            break
     start = judge(state_of(shot.network, shot.K), shot.obs)
     if start.inlier_share >= TRUST_NETWORK:
         mapper = Mapper(shot.obs, len(shot.network), shot.K, focal)
         mapper.start_from(shot.network, shot.frames)
         answers.append(_finish(mapper, shot, from_network=True))
-    # A sum and no mean: frames left out of a map support nothing.
-    return max(answers, key=lambda s: s.fit.support, default=None)
+    return _best(answers)
+
+
+def _best(answers: Sequence[ShotSolution]) -> ShotSolution | None:
+    return answers[best([s.fit for s in answers])] if answers else None
 
 
 def _finish(mapper: Mapper, shot: ShotInput, from_network: bool) -> ShotSolution:
