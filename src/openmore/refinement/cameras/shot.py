@@ -47,6 +47,7 @@ PARALLAX = 0.6
 # less than 0.1 degrees of parallax stay turns (synthetic seeds 910000-910031, 920000-920199, 60 pans from 925000), but
 # for one that large movers make a map of.
 LESS_NOISE = 0.87
+FEW = 2  # starts of a map where pairs of frames look like a turn
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _turn_or_move(shot: ShotInput, K: np.ndarray) -> ShotSolution:
     turning = _turning(shot, K)
     if not shot.known_K:  # the focal length that suits a turn best hides parallax
         K = _with_focal(shot.K, focal_from_pairs(shot.pairs, shot.K, shot.long_side))
-    moving = _moving(shot, K)
+    moving = _moving(shot, K, FEW)  # where parallax is small no start finds another valley, and each takes longer
     if moving is not None and _less_noise(moving, turning, shot) < PARALLAX:
         return moving
     slight = _slight(shot, turning)
@@ -223,14 +224,15 @@ def _focal_prior(shot: ShotInput) -> tuple[float, float] | None:
     return None if shot.known_K else (float(np.log(shot.K[0, 0])), FOCAL_SIGMA)
 
 
-def _moving(shot: ShotInput, K: np.ndarray) -> ShotSolution | None:
+def _moving(shot: ShotInput, K: np.ndarray, most: int | None = None) -> ShotSolution | None:
+    """The best map; `most` limits the starts."""
     focal = FocalModel(not shot.known_K, _focal_prior(shot))
     if shot.start is not None:
         mapper = Mapper(shot.obs, len(shot.network), intrinsics_of(shot.start), focal)
         mapper.start_from(world_from_cam(shot.start), shot.frames, shot.start.shutter)
         return _finish(mapper, shot, from_network=False)
     answers: list[ShotSolution] = []
-    for K_start, rank in starts(K, shot.K, len(shot.frames), shot.known_K):
+    for K_start, rank in starts(K, shot.K, len(shot.frames), shot.known_K)[:most]:
         mapper = Mapper(shot.obs, len(shot.network), K_start, focal)
         if mapper.grow(shot.pairs, shot.keypoints, rank):
             answers.append(_finish(mapper, shot, from_network=False))
