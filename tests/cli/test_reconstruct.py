@@ -204,6 +204,21 @@ def test_given_intrinsics_are_kept(openmore: Callable, folder: Path, tmp_path: P
     assert scene.info.extra["refinement"]["focal_free"] is False
 
 
+@pytest.mark.parametrize("mode", ["full", "stream"])
+def test_one_frame_keeps_given_intrinsics_and_says_what_geometry_could_not_do(folder: Path, mode: str) -> None:
+    options = {"intrinsics": (100, 101, 63, 47), "mode": mode, "global_pass": mode == "stream", "points": True}
+    scene = reconstruct(folder / "0.png", "untrained:tiny", dtype="fp32", refine="geometry", **options)
+    np.testing.assert_allclose(scene.K[0], [[100, 0, 63], [0, 101, 47], [0, 0, 1]], atol=1e-9)
+    assert any("a single frame" in warning for warning in scene.info.warnings)
+    assert scene.frames[0].points is None  # they were the network's camera's
+
+
+def test_a_single_picture_is_warned_of_only_where_geometry_was_wanted(folder: Path) -> None:
+    for refine, said in (("geometry", True), ("none", False)):
+        scene = reconstruct(folder / "0.png", "untrained:tiny", dtype="fp32", refine=refine)
+        assert any("a single frame" in warning for warning in scene.info.warnings) is said
+
+
 def test_geometry_measures_with_the_flow_that_is_asked_for(openmore: Callable, folder: Path, tmp_path: Path) -> None:
     options = (*TINY, "--refine", "geometry", "--flow", "sea-raft-s:untrained")
     assert openmore("reconstruct", folder, "-o", tmp_path / "s", *options).code == 0

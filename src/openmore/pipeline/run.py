@@ -8,6 +8,7 @@ Choices
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from openmore.refinement.apply import refine_predictions
 from openmore.refinement.dense.fusion import settler
 from openmore.refinement.dense.predictions import keep
 from openmore.refinement.stream.window import SlidingWindow
-from openmore.types import Reconstruction, SparseTracks
+from openmore.types import FramePrediction, Reconstruction, SparseTracks
 
+ALONE = "a single frame shows geometry no motion: depth and motion are the network's guess"
 HOW_WHOLE = "give refine geometry, and global_pass to a stream"
 
 
@@ -65,9 +67,11 @@ def reconstruct(
         predictions, sizing, warnings = run_stream(model, pictures, chosen, clock, progress, polish)
         if polish is not None:
             warnings, report = [*warnings, *polish.warnings], {"refinement_window": polish.report()}
-    if whole and len(predictions) > 1:
+    known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
+    if whole and len(predictions) == 1:
+        predictions, warnings = [with_K(predictions[0], known)], [*warnings, ALONE]
+    elif whole:
         with clock.stage("refine"):
-            known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
             fuse = settler() if wants_fusion(chosen, model) else keep
             predictions, found, tracks = refine_predictions(predictions, working, progress, known, flow, fuse)
         warnings, report = [*warnings, *found.warnings], {**report, "refinement": found.as_dict()}
@@ -76,6 +80,14 @@ def reconstruct(
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
     info.extra.update(report)
     return Reconstruction(predictions, info, tracks=tracks)
+
+
+def with_K(prediction: FramePrediction, K: np.ndarray | None) -> FramePrediction:
+    """The prediction seen through K [3, 3] of the original frame, if that is known."""
+    if K is None:
+        return prediction
+    # The point head's cloud belongs to the network's own camera, as after refinement.
+    return replace(prediction, camera=replace(prediction.camera, K=K), points=None)
 
 
 def wants_fusion(options: Options, model: MoRe) -> bool:
