@@ -13,9 +13,12 @@ import torch
 from PIL import Image
 
 from openmore.errors import InputError
+from openmore.io.sizing import Sizing
 from openmore.model.config import preset
 from openmore.model.estimate import estimate_full
-from openmore.pipeline import reconstruct
+from openmore.model.more import MoRe
+from openmore.pipeline import Options, reconstruct
+from openmore.pipeline.pictures import sized_frames
 from openmore.types import Reconstruction
 
 TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
@@ -166,13 +169,31 @@ def test_a_full_disk_is_one_line(
     assert ran.code == 2 and "No space left" in ran.message and not (tmp_path / "out").exists()
 
 
-TWO_FRAMES = estimate_full(preset("tiny"), 2, (42, 56), torch.float32).activation_bytes
+PICTURE = 42 * 56 * 3  # bytes
+TWO_FRAMES = estimate_full(preset("tiny"), 2, (42, 56), torch.float32).activation_bytes + 2 * PICTURE
 
 
 def test_too_many_frames_say_what_would_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
     with pytest.raises(InputError, match=r"use --mode stream, --max-frames 2, or a smaller --long-side"):
         reconstruct(folder, "untrained:tiny", dtype="fp32")
+
+
+@pytest.mark.parametrize(("working", "read"), [(None, 2), ([], 1)])  # larger pictures kept for geometry count too
+def test_reading_stops_at_the_first_frame_too_many(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, working: list | None, read: int
+) -> None:
+    monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
+    pictures = sized_frames(folder, MoRe.from_pretrained("untrained:tiny", dtype="fp32"), Options(), [], working)
+    shown = [next(pictures) for _ in range(read)]
+    assert isinstance(shown[0][2], Sizing)
+    with pytest.raises(InputError, match=rf"at least {read + 1} frame\(s\) of 56x42 .*--max-frames {read},"):
+        next(pictures)
+
+
+def test_a_stream_is_as_long_as_it_likes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
+    assert len(reconstruct(folder, "untrained:tiny", dtype="fp32", mode="stream")) == 4
 
 
 def test_debug_shows_the_traceback(openmore: Callable, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Choices
 - `mode="full"` sees the whole clip at once (best quality; refuses what will not fit and says what would);
   `mode="stream"` goes frame by frame with bounded memory and is what `openmore stream` computes.
-- Everything here works on an iterator of frames; nothing but the model-resolution pictures is kept.
+- Everything here works on an iterator of frames; only pictures as the network and geometry need them are kept.
 """
 
 from __future__ import annotations
