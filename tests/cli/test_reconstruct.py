@@ -240,6 +240,15 @@ def test_a_single_picture_is_warned_of_only_where_geometry_was_wanted(folder: Pa
         assert any("a single frame" in warning for warning in scene.info.warnings) is said
 
 
+@pytest.mark.parametrize(("refine", "said"), [("geometry", True), ("none", False)])
+def test_the_time_announced_says_whether_geometry_is_in_it(
+    openmore: Callable, folder: Path, tmp_path: Path, refine: str, said: bool
+) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, "--refine", refine, "--no-video")
+    line = next(line for line in ran.err.splitlines() if "4 frames of 56x42, about " in line)
+    assert "for the network" in line and ("geometry comes on top" in line) is said
+
+
 def test_geometry_measures_with_the_flow_that_is_asked_for(openmore: Callable, folder: Path, tmp_path: Path) -> None:
     options = (*TINY, "--refine", "geometry", "--flow", "sea-raft-s:untrained")
     assert openmore("reconstruct", folder, "-o", tmp_path / "s", *options).code == 0
