@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openmore.errors import InputError
+from openmore.errors import ConfigError, InputError
 from openmore.io.sizing import Sizing
 from openmore.model.config import preset
 from openmore.model.estimate import estimate_full
@@ -116,7 +116,7 @@ def test_bad_sources_end_with_one_line(openmore: Callable, tmp_path: Path, kind:
     [
         (("--weights", "smal"), 3, "did you mean small"),
         (("--weights", "vggt-1b"), 3, "not on this machine"),
-        ((*TINY, "--mode", "live"), 2, "is not one of full, stream"),
+        ((*TINY, "--mode", "live"), 2, "expected one of full, stream"),
         ((*TINY, "--mode", "stream", "--window", "0"), 2, "window is 0"),
         ((*TINY, "--mode", "stream", "--budget-mb", "0.001"), 2, "give at least"),
         ((*TINY, "--points", "--max-frames", "0"), 2, ""),
@@ -249,6 +249,34 @@ def test_the_time_announced_says_whether_geometry_is_in_it(
     assert "for the network" in line and ("geometry comes on top" in line) is said
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"widnow": 3}, "takes no 'widnow': did you mean window"),
+        ({"long_side": "224"}, "long_side is '224', expected a whole number"),
+        ({"mode": "stream", "budget_mb": "100"}, "'100' MB is not a size"),
+        ({"mode": "stream", "window": True}, "window is True"),
+        ({"policy": ["window"]}, "policy .* is unknown"),
+        ({"points": "no"}, "points is 'no', expected True or False"),
+        ({"flow": None}, "flow backend None is unknown"),
+        ({"start": [1]}, r"position \[1\] is not a place"),
+        ({"device": None}, "unknown device None"),
+        ({"dtype": "half"}, "dtype 'half'"),
+    ],
+    ids=str,
+)
+def test_python_options_of_a_wrong_type_are_one_line(options: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        reconstruct(np.zeros((1, 48, 64, 3), np.uint8), "untrained:tiny", **options)
+
+
+@pytest.mark.parametrize("given", [{"device": "cuda"}, {"dtype": "nonsense"}])
+def test_a_loaded_network_keeps_its_device_and_dtype(given: dict) -> None:
+    model = MoRe.from_pretrained("untrained:tiny", dtype="fp32")
+    with pytest.raises(ConfigError, match="a loaded network, which keeps its own"):
+        reconstruct(np.zeros((1, 48, 64, 3), np.uint8), model, **given)
+
+
 def test_geometry_measures_with_the_flow_that_is_asked_for(openmore: Callable, folder: Path, tmp_path: Path) -> None:
     options = (*TINY, "--refine", "geometry", "--flow", "sea-raft-s:untrained")
     assert openmore("reconstruct", folder, "-o", tmp_path / "s", *options).code == 0
@@ -300,7 +328,7 @@ def test_video_that_shows_nothing_is_a_warning_and_not_an_error(
     ("options", "says"),
     [
         (("--stride", 0), "stride 0 is not a step"),
-        (("--long-side", 0), "long_side 0"),
+        (("--long-side", 0), "long_side is 0"),
         (("--long-side", 100_000), "smaller --long-side"),
         (("--window", 4), "window limits a stream's memory"),
         (("--policy", "elephant"), "policy 'elephant' is unknown"),

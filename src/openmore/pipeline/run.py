@@ -8,13 +8,14 @@ Choices
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from openmore.checks import require_known
 from openmore.errors import ConfigError
 from openmore.flow import get_flow
 from openmore.model.more import MoRe
@@ -44,11 +45,13 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct a video, folder, glob, image or array [S, H, W, 3] uint8.
 
-    `weights`: a name, file, folder or a loaded MoRe. `options`: the fields of `openmore.pipeline.Options`. The result
-    holds numpy arrays; cameras are in original pixels. Raises InputError, CheckpointError or ConfigError in one line.
+    `weights`: a name, file or folder, loaded to `device` as `dtype`, or a loaded MoRe. `options`: the fields of
+    `openmore.pipeline.Options`. The result holds numpy arrays; cameras are in original pixels. Raises InputError,
+    CheckpointError or ConfigError in one line.
     """
+    require_known(options, [field.name for field in fields(Options)], "reconstruct")
     chosen = Options(**options)
-    model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
+    model = network(weights, device, dtype)
     skipped: list[dict[str, Any]] = []
     geometry = wants_geometry(chosen, model)
     whole = geometry and (chosen.mode == "full" or chosen.global_pass)
@@ -88,6 +91,18 @@ def with_K(prediction: FramePrediction, K: np.ndarray | None) -> FramePrediction
         return prediction
     # The point head's cloud belongs to the network's own camera, as after refinement.
     return replace(prediction, camera=replace(prediction.camera, K=K), points=None)
+
+
+def network(weights: str | MoRe, device: str | torch.device, dtype: str) -> MoRe:
+    """The loaded network. Raises ConfigError for a device or dtype that one loaded before would not take."""
+    if not isinstance(weights, MoRe):
+        return MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
+    if dtype != "auto" or not (device == "cpu" or str(weights.device).startswith(str(device))):
+        raise ConfigError(
+            f"device {device} and dtype {dtype} were given with a loaded network, which keeps its own: "
+            "give them to MoRe.from_pretrained"
+        )
+    return weights
 
 
 def wants_fusion(options: Options, model: MoRe) -> bool:
