@@ -7,9 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+import openmore
+from openmore.training.recipes import recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,6 +50,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_names_in_python_are_there(page: Path) -> None:
+    """`import openmore` alone knows its public names: what is deeper is imported from its module."""
+    text = page.read_text()
+    assert set(re.findall(r"(?<![\w.])openmore\.(\w+)[\w.]*\(", text)) <= set(openmore.__all__)
+    for module, names in re.findall(r"\bfrom (openmore[\w.]*) import (\w+(?:, \w+)*)", text):
+        for name in names.split(", "):
+            assert hasattr(import_module(module), name), f"{page.name} imports {name} from {module}"
+
+
 def test_pictures_are_small_and_shown() -> None:
     pictures = [path for path in (DOCS / "gallery").iterdir() if path.suffix in (".webp", ".png", ".jpg", ".gif")]
     sizes = [path.stat().st_size for path in pictures]
@@ -62,3 +76,8 @@ def test_the_site_builds_without_complaint() -> None:
     done = subprocess.run([zensical, "build"], cwd=ROOT, capture_output=True, text=True, env={"NO_COLOR": "1"})
     assert done.returncode == 0 and "No issues found" in done.stdout + done.stderr, done.stdout + done.stderr
     assert 'class="doc doc-heading"' in (ROOT / "site/api/index.html").read_text()  # docstrings were read
+
+
+def test_the_smoke_recipe_is_as_long_as_the_page_says() -> None:
+    row = next(line for line in (DOCS / "training.md").read_text().splitlines() if line.startswith("| `tiny_smoke`"))
+    assert f"{recipe('tiny_smoke').optim.steps} steps" in row

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "openmore"
 
 # Top to bottom. A room may import itself and what stands before it.
 ROOMS = (
-    "errors progress cluster threads types geometry io model flow streaming data masks refinement pipeline "
+    "errors checks progress cluster threads types geometry io model flow streaming data masks refinement pipeline "
     "training evaluation scale export viewer cli"
 ).split()
 # Doors: imports inside a function that go down on purpose, because the object is the public face of the room below.

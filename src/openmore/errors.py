@@ -6,6 +6,17 @@ Anything that is not an `OpenMoReError` is a bug and keeps its traceback (exit c
 
 from __future__ import annotations
 
+import errno
+
+USERS_TO_MEND = {  # what the system refuses, wherever it does, and what to do
+    errno.EACCES: "give a place you have the rights to, or mend its rights",
+    errno.EPERM: "give a place you have the rights to, or mend its rights",
+    errno.EROFS: "give another place",
+    errno.ENAMETOOLONG: "give a shorter one",
+    errno.ENOSPC: "make room, or give another place",
+    errno.EDQUOT: "make room, or give another place",
+}
+
 
 class OpenMoReError(Exception):
     """Base of every error a user can cause or mend."""
@@ -47,3 +58,9 @@ class MissingExtra(OpenMoReError):
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         """Survive the way from a worker process."""
         return type(self), (self.package, self.extra, self.purpose)
+
+
+def refusal(error: OSError) -> str | None:
+    """One line for what the system refuses and the user can mend (rights, room, a name); None for anything else."""
+    advice = USERS_TO_MEND.get(error.errno or 0)
+    return advice and f"{error.filename or 'the output'}: {error.strerror}: {advice}"

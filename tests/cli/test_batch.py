@@ -70,7 +70,7 @@ def test_settings_are_json_or_text() -> None:
         (["m.txt", "--task", "depth"], 2, "choose one of masks, reconstruct"),
         (["m.txt", "--set", "flow=best"], 2, "flow backend 'best' is unknown"),
         (["m.txt", "--set", "colour=1"], 2, "option 'colour' of the masks task is unknown"),
-        (["m.txt", "--task", "reconstruct", "--set", "mode=live"], 2, "is not one of full, stream"),
+        (["m.txt", "--task", "reconstruct", "--set", "mode=live"], 2, "expected one of full, stream"),
         (["m.txt", "--task", "reconstruct", "--set", "colour=1"], 2, "unexpected keyword argument 'colour'"),
         (["m.txt", "-o", "m.txt/out"], 2, "m.txt is a file, not a folder"),
         (["m.txt", "--executor", "ray"], 4, "pip install 'openmore[scale]'"),

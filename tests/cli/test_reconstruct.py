@@ -12,10 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from openmore.errors import InputError
+from openmore.errors import ConfigError, InputError
+from openmore.io.sizing import Sizing
 from openmore.model.config import preset
 from openmore.model.estimate import estimate_full
-from openmore.pipeline import reconstruct
+from openmore.model.more import MoRe
+from openmore.pipeline import Options, reconstruct
+from openmore.pipeline.pictures import sized_frames
 from openmore.types import Reconstruction
 
 TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
@@ -113,7 +116,7 @@ def test_bad_sources_end_with_one_line(openmore: Callable, tmp_path: Path, kind:
     [
         (("--weights", "smal"), 3, "did you mean small"),
         (("--weights", "vggt-1b"), 3, "not on this machine"),
-        ((*TINY, "--mode", "live"), 2, "is not one of full, stream"),
+        ((*TINY, "--mode", "live"), 2, "expected one of full, stream"),
         ((*TINY, "--mode", "stream", "--window", "0"), 2, "window is 0"),
         ((*TINY, "--mode", "stream", "--budget-mb", "0.001"), 2, "give at least"),
         ((*TINY, "--points", "--max-frames", "0"), 2, ""),
@@ -166,13 +169,31 @@ def test_a_full_disk_is_one_line(
     assert ran.code == 2 and "No space left" in ran.message and not (tmp_path / "out").exists()
 
 
-TWO_FRAMES = estimate_full(preset("tiny"), 2, (42, 56), torch.float32).activation_bytes
+PICTURE = 42 * 56 * 3  # bytes
+TWO_FRAMES = estimate_full(preset("tiny"), 2, (42, 56), torch.float32).activation_bytes + 2 * PICTURE
 
 
 def test_too_many_frames_say_what_would_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
     with pytest.raises(InputError, match=r"use --mode stream, --max-frames 2, or a smaller --long-side"):
         reconstruct(folder, "untrained:tiny", dtype="fp32")
+
+
+@pytest.mark.parametrize(("working", "read"), [(None, 2), ([], 1)])  # larger pictures kept for geometry count too
+def test_reading_stops_at_the_first_frame_too_many(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, working: list | None, read: int
+) -> None:
+    monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
+    pictures = sized_frames(folder, MoRe.from_pretrained("untrained:tiny", dtype="fp32"), Options(), [], working)
+    shown = [next(pictures) for _ in range(read)]
+    assert isinstance(shown[0][2], Sizing)
+    with pytest.raises(InputError, match=rf"at least {read + 1} frame\(s\) of 56x42 .*--max-frames {read},"):
+        next(pictures)
+
+
+def test_a_stream_is_as_long_as_it_likes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openmore.pipeline.pictures.available_bytes", lambda _device: TWO_FRAMES)
+    assert len(reconstruct(folder, "untrained:tiny", dtype="fp32", mode="stream")) == 4
 
 
 def test_debug_shows_the_traceback(openmore: Callable, tmp_path: Path) -> None:
@@ -202,6 +223,58 @@ def test_given_intrinsics_are_kept(openmore: Callable, folder: Path, tmp_path: P
     scene = Reconstruction.load(tmp_path / "s")
     np.testing.assert_allclose(scene.K, np.tile(K, (4, 1, 1)), atol=1e-9)
     assert scene.info.extra["refinement"]["focal_free"] is False
+
+
+@pytest.mark.parametrize("mode", ["full", "stream"])
+def test_one_frame_keeps_given_intrinsics_and_says_what_geometry_could_not_do(folder: Path, mode: str) -> None:
+    options = {"intrinsics": (100, 101, 63, 47), "mode": mode, "global_pass": mode == "stream", "points": True}
+    scene = reconstruct(folder / "0.png", "untrained:tiny", dtype="fp32", refine="geometry", **options)
+    np.testing.assert_allclose(scene.K[0], [[100, 0, 63], [0, 101, 47], [0, 0, 1]], atol=1e-9)
+    assert any("a single frame" in warning for warning in scene.info.warnings)
+    assert scene.frames[0].points is None  # they were the network's camera's
+
+
+def test_a_single_picture_is_warned_of_only_where_geometry_was_wanted(folder: Path) -> None:
+    for refine, said in (("geometry", True), ("none", False)):
+        scene = reconstruct(folder / "0.png", "untrained:tiny", dtype="fp32", refine=refine)
+        assert any("a single frame" in warning for warning in scene.info.warnings) is said
+
+
+@pytest.mark.parametrize(("refine", "said"), [("geometry", True), ("none", False)])
+def test_the_time_announced_says_whether_geometry_is_in_it(
+    openmore: Callable, folder: Path, tmp_path: Path, refine: str, said: bool
+) -> None:
+    ran = openmore("reconstruct", folder, "-o", tmp_path / "s", *TINY, "--refine", refine, "--no-video")
+    line = next(line for line in ran.err.splitlines() if "4 frames of 56x42, about " in line)
+    assert "for the network" in line and ("geometry comes on top" in line) is said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"widnow": 3}, "takes no 'widnow': did you mean window"),
+        ({"long_side": "224"}, "long_side is '224', expected a whole number"),
+        ({"mode": "stream", "budget_mb": "100"}, "'100' MB is not a size"),
+        ({"mode": "stream", "window": True}, "window is True"),
+        ({"policy": ["window"]}, "policy .* is unknown"),
+        ({"points": "no"}, "points is 'no', expected True or False"),
+        ({"flow": None}, "flow backend None is unknown"),
+        ({"start": [1]}, r"position \[1\] is not a place"),
+        ({"device": None}, "unknown device None"),
+        ({"dtype": "half"}, "dtype 'half'"),
+    ],
+    ids=str,
+)
+def test_python_options_of_a_wrong_type_are_one_line(options: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        reconstruct(np.zeros((1, 48, 64, 3), np.uint8), "untrained:tiny", **options)
+
+
+@pytest.mark.parametrize("given", [{"device": "cuda"}, {"dtype": "nonsense"}])
+def test_a_loaded_network_keeps_its_device_and_dtype(given: dict) -> None:
+    model = MoRe.from_pretrained("untrained:tiny", dtype="fp32")
+    with pytest.raises(ConfigError, match="a loaded network, which keeps its own"):
+        reconstruct(np.zeros((1, 48, 64, 3), np.uint8), model, **given)
 
 
 def test_geometry_measures_with_the_flow_that_is_asked_for(openmore: Callable, folder: Path, tmp_path: Path) -> None:
@@ -255,7 +328,7 @@ def test_video_that_shows_nothing_is_a_warning_and_not_an_error(
     ("options", "says"),
     [
         (("--stride", 0), "stride 0 is not a step"),
-        (("--long-side", 0), "long_side 0"),
+        (("--long-side", 0), "long_side is 0"),
         (("--long-side", 100_000), "smaller --long-side"),
         (("--window", 4), "window limits a stream's memory"),
         (("--policy", "elephant"), "policy 'elephant' is unknown"),

@@ -119,7 +119,7 @@ def test_an_error_in_the_middle_keeps_what_there_is(
         (("--policy", "best"), "choose window, all, specials, keyframes"),
         (("--policy", "keyframes", "--every", "0"), "every is 0"),
         (("--old", "-1"), "old is -1"),
-        (("--reconnects", "-1"), "reconnects -1"),
+        (("--reconnects", "-1"), "reconnects is -1"),
         (("--long-side", "300000"), "or smaller pictures"),
         (("--budget-mb", "0.0001"), "give at least 0.07"),
         (("--iterations", "9"), "expected 1..4"),

@@ -117,10 +117,26 @@ def test_no_depth_at_all_is_said_plainly(scene: Reconstruction) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"confidence": "many"}, {"confidence": "100%"}, {"motion": 2}, {"edge": -1}, {"max_points": 0}]
+    "bad",
+    [
+        {"confidence": "many"},
+        {"confidence": "100%"},
+        {"confidence": "nan"},
+        {"confidence": None},
+        {"motion": 2},
+        {"motion": "0.5"},
+        {"motion_margin": 1.5},
+        {"edge": -1},
+        {"voxel": float("nan")},
+        {"static_only": "no"},
+        {"max_points": 0},
+        {"max_points": "5"},
+        {"max_mover_points": None},
+    ],
+    ids=str,
 )
 def test_impossible_options_are_refused(bad: dict) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(bad))):
         PointOptions(**bad)
 
 

@@ -200,11 +200,20 @@ def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
         ({"stride": 1.5}, "stride 1.5 is not a step"),
         ({"stride": "2"}, "stride '2' is not a step"),
         ({"max_frames": 2.5}, "max_frames 2.5 leaves nothing"),
+        ({"max_frames": True}, "max_frames True leaves nothing"),
+        ({"start": [1]}, r"position \[1\] is not a place"),
+        ({"end": True}, "position True is not a place"),
     ],
 )
 def test_settings_of_a_wrong_type_are_refused(options: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         indices(**options)
+
+
+@pytest.mark.parametrize("source", ["a" * 300 + ".mp4", ["a" * 300 + ".png"]], ids=["path", "list"])
+def test_a_path_the_system_refuses_is_one_line(source: str | list[str]) -> None:
+    with pytest.raises(InputError, match=r"aaa.*: File name too long: give a shorter one"):
+        frames(source)
 
 
 def test_a_corrupt_picture_is_skipped_and_reported(tmp_path: Path) -> None:

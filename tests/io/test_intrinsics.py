@@ -43,6 +43,27 @@ def test_nonsense_is_one_line(given: str, says: str) -> None:
         parse_intrinsics(given)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"fx": 500}, "are no numbers"),
+        ([[500, 0, 319], [0, 510]], "are no numbers"),
+        (["a", 510, 319, 239], "are no numbers"),
+        ("x" * 300, "cannot be read: x+: File name too long: give a shorter one"),
+    ],
+    ids=["dict", "ragged", "words", "long"],
+)
+def test_other_types_are_one_line(given: object, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        parse_intrinsics(given)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_parsed_stays() -> None:
+    lens = parse_intrinsics("500,510,319,239")
+    assert parse_intrinsics(lens) is lens
+
+
 def test_a_principal_point_outside_the_picture_is_refused() -> None:
     with pytest.raises(InputError, match="64x48"):
         parse_intrinsics("500,510,319,239").K_for((48, 64))

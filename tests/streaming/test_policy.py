@@ -98,6 +98,8 @@ def test_a_small_budget_names_the_minimum() -> None:
         (lambda: Budget(0), "0 MB"),
         (lambda: Budget(float("nan")), "nan MB"),
         (lambda: Budget(5, -1), "anchors is -1"),
+        (lambda: Budget("100"), "'100' MB"),
+        (lambda: Window(True), "window is True"),
     ],
 )
 def test_impossible_settings_are_refused(make, message: str) -> None:

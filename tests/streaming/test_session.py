@@ -14,7 +14,7 @@ from openmore.io.frames import Frame
 from openmore.model.config import preset
 from openmore.model.more import MoRe
 from openmore.pipeline import reconstruct
-from openmore.streaming.policy import Budget, Window
+from openmore.streaming.policy import Budget, KeepAll, Specials, Window
 from openmore.streaming.session import StreamingSession
 from openmore.types import FramePrediction
 from tests.model.conftest import lively
@@ -226,6 +226,34 @@ def test_a_second_producer_is_refused_and_a_close_waits(model: MoRe, monkeypatch
     assert stream.memory_mb == 0
 
 
+def test_a_policy_may_be_named_as_in_reconstruct(model: MoRe) -> None:
+    assert StreamingSession(model, policy="all").options.policy == KeepAll()
+    assert StreamingSession(model, policy="specials", window=4, anchors=2).options.policy == Specials(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"model": "small"}, "model is 'small', expected a network"),
+        ({"policy": "elephant"}, "policy 'elephant' is unknown"),
+        ({"policy": 5}, "policy is 5, expected an object"),
+        ({"policy": KeepAll}, "policy is .*KeepAll"),
+        ({"anchors": 3}, "anchors 3 was given without a window"),
+        ({"policy": Window(3), "anchors": 3}, "anchors 3 was given without a window"),
+        ({"window": "3"}, "window is '3'"),
+        ({"iterations": "2"}, "iterations is '2'"),
+        ({"outputs": "depth"}, "outputs is 'depth', expected a list of heads"),
+        ({"long_side": 0}, "long_side is 0"),
+        ({"long_side": "42"}, "long_side is '42'"),
+        ({"refinable": 1}, "refinable is 1"),
+    ],
+    ids=str,
+)
+def test_settings_of_a_wrong_type_are_refused_at_once(model: MoRe, given: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        StreamingSession(**{"model": model, **given})
+
+
 def test_impossible_settings_are_refused(model: MoRe) -> None:
     with pytest.raises(ConfigError, match="window is 0"):
         StreamingSession(model, window=0)
@@ -237,8 +265,6 @@ def test_impossible_settings_are_refused(model: MoRe) -> None:
     ):
         stream.push(pictures(1)[0])
     with pytest.raises(ConfigError, match="cache_dtype"), StreamingSession(model, cache_dtype=torch.int8) as stream:
-        stream.push(pictures(1)[0])
-    with pytest.raises(ConfigError, match="0 pixels"), StreamingSession(model, long_side=0) as stream:
         stream.push(pictures(1)[0])
     plain = lively(replace(preset("tiny"), duplicate_camera=False))
     with pytest.raises(ConfigError, match="no duplicate camera token"), StreamingSession(plain, refinable=True) as s:

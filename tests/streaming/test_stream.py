@@ -230,6 +230,14 @@ def test_impossible_options_are_refused(model: MoRe, monkeypatch: pytest.MonkeyP
     ):
         with pytest.raises(ConfigError, match=message):
             TensorStream(model, SHAPE, options)
+    for wrong, message in (
+        ({"iterations": "2"}, "iterations is '2', expected a whole number"),
+        ({"graphs": "no"}, "graphs is 'no'"),
+        ({"policy": "all"}, "policy is 'all', expected an object"),
+        ({"policy": KeepAll}, "policy is .*KeepAll.*, expected an object"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            StreamOptions(**wrong)
     with pytest.raises(StreamError, match="refinable"):
         open_stream(model).refine()
     with pytest.raises(StreamError, match="nothing to refine"):

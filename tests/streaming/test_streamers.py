@@ -115,6 +115,10 @@ def test_what_cannot_be_opened_fails_at_once(tmp_path: Path) -> None:
         InputStreamer(np.stack(pictures(2)), stride=0)
     with pytest.raises(ConfigError, match="buffer is 0"):
         InputStreamer(np.stack(pictures(2)), buffer=0)
+    with pytest.raises(ConfigError, match="buffer is '2', expected a whole number"):
+        InputStreamer(np.stack(pictures(2)), buffer="2")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="retry_s is nan"):
+        InputStreamer(np.stack(pictures(2)), retry_s=float("nan"))
 
 
 def test_nothing_usable_is_an_error_where_the_frames_are_read() -> None:

@@ -5,7 +5,6 @@ Verb modules import nothing heavy at module level: `openmore --help` must not im
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ from importlib import import_module
 import typer
 
 from openmore.cli.endings import Verbs
-from openmore.errors import InputError, OpenMoReError
+from openmore.errors import InputError, OpenMoReError, refusal
 
 VERBS = (
     # one module of openmore.cli each, in the order `--help` shows; each has a `register(app)`
@@ -35,15 +34,6 @@ VERBS = (
     "weights",
     "doctor",
 )
-
-USERS_TO_MEND = {  # what the system refuses, wherever it does, and what to do
-    errno.EACCES: "give a place you have the rights to, or mend its rights",
-    errno.EPERM: "give a place you have the rights to, or mend its rights",
-    errno.EROFS: "give another place",
-    errno.ENAMETOOLONG: "give a shorter one",
-    errno.ENOSPC: "make room, or give another place",
-    errno.EDQUOT: "make room, or give another place",
-}
 
 app = typer.Typer(
     name="openmore",
@@ -104,8 +94,7 @@ def main(argv: list[str] | None = None) -> None:
 def refused_by_the_system(error: Exception) -> str | None:
     """One line for an error that is no bug but rights, space or memory that are not there; else None."""
     if isinstance(error, OSError):
-        advice = USERS_TO_MEND.get(error.errno or 0)
-        return advice and f"{error.filename or 'the output'}: {error.strerror}: {advice}"
+        return refusal(error)
     # torch says so in a RuntimeError, of CPU and GPU
     if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error)):
         what = next(iter(str(error).splitlines()), "")

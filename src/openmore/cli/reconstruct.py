@@ -99,10 +99,14 @@ def reconstruct(
 
 
 def announce(source: str, model: Any, options: Any) -> None:
-    """One line with the time and memory this will take, before it starts."""
+    """One line with the time and memory the network will take, before it starts.
+
+    Geometry often takes longer, but how long depends on what the pictures show: it is named and not estimated.
+    """
     from openmore.io.frames import describe
     from openmore.io.sizing import Sizing
     from openmore.model.estimate import estimate_full, gflop_of_frame, matmul_gflops
+    from openmore.pipeline.run import wants_geometry
     from openmore.streaming.policy import DEFAULT_WINDOW
     from openmore.streaming.stream import backbone_dtype
 
@@ -119,8 +123,10 @@ def announce(source: str, model: Any, options: Any) -> None:
         visible = min(count, past + options.anchors + 1)
         gflop, memory = gflop_of_frame(model.config, shape, visible) * count, 0.0
     seconds = gflop / matmul_gflops(model.device, dtype)
-    text = f"{count} frames of {shape[1]}x{shape[0]}, about {seconds:.0f} s"
-    typer.echo(text + (f" and {memory:.1f} GB" if memory else ""), err=True)
+    memory_too = f" and {memory:.1f} GB" if memory else ""
+    more = "; geometry comes on top" if wants_geometry(options, model) and count > 1 else ""
+    text = f"{count} frames of {shape[1]}x{shape[0]}, about {seconds:.0f} s{memory_too} for the network{more}"
+    typer.echo(text, err=True)
 
 
 def planned_frames(info: Any, options: Any) -> int:

@@ -12,11 +12,13 @@ Choices
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from openmore.checks import FLAG, finite, optional, require, shown, whole
 from openmore.errors import ConfigError, InputError
 from openmore.export.cloud import CLOUD, pick_evenly, take
 from openmore.export.thinning import VoxelThinner, thin
@@ -27,6 +29,16 @@ from openmore.types import FramePrediction, Reconstruction
 log = logging.getLogger(__name__)
 
 NO_COLOUR = 200  # grey of points whose frame carries no picture
+
+_EXPECTED = {
+    "motion": finite(0, 1),
+    "motion_margin": whole(0),
+    "edge": finite(0),
+    "voxel": optional(finite(0)),
+    "static_only": FLAG,
+    "max_points": whole(1),
+    "max_mover_points": whole(1),
+}
 
 
 @dataclass(frozen=True)
@@ -44,14 +56,7 @@ class PointOptions:
 
     def __post_init__(self) -> None:
         self.confidence_percent()
-        if not 0 <= self.motion <= 1:
-            raise ConfigError(f"motion threshold {self.motion} is outside 0..1: give a probability such as 0.5")
-        for name in ("motion_margin", "edge", "voxel"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ConfigError(f"{name} {value} is negative: give 0 to turn it off")
-        if self.max_points < 1 or self.max_mover_points < 1:
-            raise ConfigError("a point budget below 1 leaves nothing to export: raise max_points and max_mover_points")
+        require(vars(self), _EXPECTED)
 
     def confidence_percent(self) -> float | None:
         """The N of "N%", or None when `confidence` is an absolute threshold."""
@@ -59,9 +64,9 @@ class PointOptions:
         try:
             value = float(text.removesuffix("%"))
         except ValueError:
-            raise ConfigError(
-                f"confidence {text!r} is neither a threshold such as 2.5 nor a share such as 20%"
-            ) from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise ConfigError(f"confidence {shown(text)} is neither a threshold such as 2.5 nor a share such as 20%")
         if not text.endswith("%"):
             return None
         if not 0 <= value < 100:

@@ -13,7 +13,7 @@ NAMES = ("dis", "dis-ultrafast", "dis-fast", "dis-medium", "sea-raft-s", "sea-ra
 
 def require_name(name: str) -> None:
     """Raise ConfigError listing the names unless `name` is one of them, with or without a weights file."""
-    kind, _, weights = name.partition(":")
+    kind, _, weights = name.partition(":") if isinstance(name, str) else ("", "", "")
     if kind not in NAMES or (weights and not kind.startswith("sea-raft")):
         raise ConfigError(f"flow backend {name!r} is unknown: choose one of {', '.join(NAMES)} (sea-raft-m:FILE)")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openmore.errors import InputError
+from openmore.errors import InputError, refusal
 from openmore.io.clock import IMAGE_FPS
 from openmore.io.images import IMAGE_SUFFIXES, ImageReader, list_images, natural_key, require_still
 from openmore.io.selection import Position, Selection
@@ -77,6 +77,15 @@ def describe(source: Source) -> SourceInfo:
 
 def open_source(source: Source) -> Reader:
     """The reader that fits `source`. Raises InputError."""
+    try:
+        return _reader_of(source)
+    except OSError as error:
+        if (line := refusal(error)) is None:
+            raise
+        raise InputError(line) from error
+
+
+def _reader_of(source: Source) -> Reader:
     if isinstance(source, np.ndarray):
         return ArrayReader(source)
     if isinstance(source, (list, tuple)):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmore.errors import InputError
+from openmore.checks import shown
+from openmore.errors import InputError, refusal
 
 EXPECTED = "expected fx,fy,cx,cy in pixels, or a text file with the row: fx fy cx cy [width height]"
 
@@ -50,11 +51,16 @@ class Intrinsics:
         return np.vstack((K, [0, 0, 1.0]))
 
 
-def parse_intrinsics(given: str | Path | np.ndarray | tuple[float, ...] | list[float]) -> Intrinsics:
+def parse_intrinsics(given: str | Path | np.ndarray | tuple[float, ...] | list[float] | Intrinsics) -> Intrinsics:
     """Read what a user gave: text, a file, four (or six) numbers, or K [3, 3]. Raises InputError."""
+    if isinstance(given, Intrinsics):
+        return given
     if isinstance(given, str | Path):
         return _checked(_numbers(str(given)), str(given))
-    values = np.asarray(given, float)
+    try:
+        values = np.asarray(given, float)
+    except (TypeError, ValueError):
+        raise InputError(f"intrinsics {shown(given)} are no numbers: {EXPECTED}, or K [3, 3]") from None
     if values.shape == (3, 3):
         values = values[[0, 1, 0, 1], [0, 1, 2, 2]]
     return _checked([float(x) for x in values.ravel()], str(given))
@@ -64,9 +70,13 @@ def _numbers(given: str) -> list[float]:
     text = given
     if "," not in given:
         path = Path(given)
-        if not path.is_file():
-            raise InputError(f"intrinsics {given!r} are neither numbers nor a file: {EXPECTED}")
-        lines = [line.split("#")[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+        try:
+            if not path.is_file():
+                raise InputError(f"intrinsics {given!r} are neither numbers nor a file: {EXPECTED}")
+            read = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise InputError(f"intrinsics cannot be read: {refusal(error) or error}") from error
+        lines = [line.split("#")[0] for line in read.splitlines()]
         text = next((line for line in lines if line.strip()), "")
     try:
         return [float(word) for word in text.replace(",", " ").split()]

@@ -13,8 +13,9 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 
+from openmore.checks import finite, optional, shown, whole
 from openmore.errors import ConfigError
 from openmore.io.source import LazyFrame
 
@@ -33,11 +34,11 @@ class Selection:
 
     def __post_init__(self) -> None:
         # Types, too: these come from JSON and notebooks, and a stride of 1.5 would pick frames without a plan.
-        if self.fps is not None and not (isinstance(self.fps, Real) and math.isfinite(self.fps) and self.fps > 0):
+        if not optional(finite(0)).fits(self.fps) or self.fps == 0:
             raise ConfigError(f"fps {self.fps!r} is not a rate: give a number above 0")
-        if not isinstance(self.stride, Integral) or self.stride < 1:
+        if not whole(1).fits(self.stride):
             raise ConfigError(f"stride {self.stride!r} is not a step: give 1 (every frame) or another whole number")
-        if self.max_frames is not None and not (isinstance(self.max_frames, Integral) and self.max_frames >= 1):
+        if not optional(whole(1)).fits(self.max_frames):
             raise ConfigError(f"max_frames {self.max_frames!r} leaves nothing: give 1 or another whole number")
         start, end = parse_position(self.start), parse_position(self.end)
         if start is not None and end is not None and type(start) is type(end) and end <= start:
@@ -80,10 +81,11 @@ def parse_position(value: Position | None) -> int | float | None:
         return None
     if isinstance(value, str):
         return _parse_text(value.strip())
-    number = float(value)
-    if not math.isfinite(number) or number < 0:
-        raise ConfigError(f"position {value} is not a place in a source: give a frame number or seconds, 0 or more")
-    return number if isinstance(value, float) else int(value)
+    if not finite(0).fits(value):
+        raise ConfigError(
+            f"position {shown(value)} is not a place in a source: give a frame number or seconds, 0 or more"
+        )
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _parse_text(text: str) -> int | float:

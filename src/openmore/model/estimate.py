@@ -103,9 +103,14 @@ def _container_headroom() -> int | None:
         return None
 
 
-def most_frames(config: ModelConfig, shape: tuple[int, int], dtype: torch.dtype, available: int) -> int:
-    """Largest clip that fits in `available` bytes with full attention (0 when not even one frame does)."""
-    one, two = (estimate_full(config, n, shape, dtype).total_bytes for n in (1, 2))
+def most_frames(
+    config: ModelConfig, shape: tuple[int, int], dtype: torch.dtype, available: int, beside: int = 0
+) -> int:
+    """Largest clip that fits in `available` bytes with full attention (0 when not even one frame does).
+
+    beside: bytes that each frame takes besides the pass.
+    """
+    one, two = (estimate_full(config, n, shape, dtype).total_bytes + n * beside for n in (1, 2))
     return max(0, 1 + (available - one) // max(two - one, 1)) if available >= one else 0
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from openmore.checks import FLAG, one_of, optional, require, whole
 from openmore.errors import ConfigError
 from openmore.flow.registry import require_name
 from openmore.io.intrinsics import parse_intrinsics
 from openmore.io.selection import Position, Selection
 from openmore.streaming.policy import Budget, Policy, choose_policy
+
+# The rest is checked by what it is made for: Selection, the policy, the flow, the intrinsics.
+_EXPECTED = {
+    "mode": one_of("full", "stream"),
+    "long_side": optional(whole(1)),
+    "points": FLAG,
+    "refine": one_of("auto", "none", "attention", "geometry"),
+    "fusion": one_of("auto", "none"),
+    "global_pass": FLAG,
+}
 
 
 @dataclass
@@ -39,16 +50,8 @@ class Options:
     intrinsics: Any = None
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("mode", ("full", "stream")),
-            ("refine", ("auto", "none", "attention", "geometry")),
-            ("fusion", ("auto", "none")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        require(vars(self), _EXPECTED)
         Selection(self.fps, self.stride, self.start, self.end, self.max_frames)
-        if self.long_side is not None and self.long_side < 1:
-            raise ConfigError(f"long_side {self.long_side} is no picture: give pixels, or leave it out")
         self._check_memory()
         if self.intrinsics is not None:
             self.intrinsics = parse_intrinsics(self.intrinsics)

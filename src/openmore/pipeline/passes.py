@@ -13,7 +13,7 @@ from openmore.io.sizing import Sizing
 from openmore.model.more import MoRe
 from openmore.model.output import to_images, to_predictions
 from openmore.pipeline.options import Options
-from openmore.pipeline.pictures import Sized, require_fit
+from openmore.pipeline.pictures import Sized
 from openmore.pipeline.report import Clock
 from openmore.progress import ProgressCallback
 from openmore.refinement.stream.window import SlidingWindow
@@ -35,7 +35,6 @@ def run_full(
     if not clip:
         raise InputError("no usable frame in the source: every frame was damaged or filtered out")
     frames_kept, sizing = [frame for frame, _ in clip], clip[0][1]
-    require_fit(model, len(clip), sizing.model_shape)
     progress("network", 0, 1)
     with clock.stage("network"), torch.inference_mode():
         shown = [frame.image for frame in frames_kept]

@@ -3,17 +3,19 @@
 Choices
 - `mode="full"` sees the whole clip at once (best quality; refuses what will not fit and says what would);
   `mode="stream"` goes frame by frame with bounded memory and is what `openmore stream` computes.
-- Everything here works on an iterator of frames; nothing but the model-resolution pictures is kept.
+- Everything here works on an iterator of frames; only pictures as the network and geometry need them are kept.
 """
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from openmore.checks import require_known
 from openmore.errors import ConfigError
 from openmore.flow import get_flow
 from openmore.model.more import MoRe
@@ -26,8 +28,9 @@ from openmore.refinement.apply import refine_predictions
 from openmore.refinement.dense.fusion import settler
 from openmore.refinement.dense.predictions import keep
 from openmore.refinement.stream.window import SlidingWindow
-from openmore.types import Reconstruction, SparseTracks
+from openmore.types import FramePrediction, Reconstruction, SparseTracks
 
+ALONE = "a single frame shows geometry no motion: depth and motion are the network's guess"
 HOW_WHOLE = "give refine geometry, and global_pass to a stream"
 
 
@@ -42,11 +45,13 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct a video, folder, glob, image or array [S, H, W, 3] uint8.
 
-    `weights`: a name, file, folder or a loaded MoRe. `options`: the fields of `openmore.pipeline.Options`. The result
-    holds numpy arrays; cameras are in original pixels. Raises InputError, CheckpointError or ConfigError in one line.
+    `weights`: a name, file or folder, loaded to `device` as `dtype`, or a loaded MoRe. `options`: the fields of
+    `openmore.pipeline.Options`. The result holds numpy arrays; cameras are in original pixels. Raises InputError,
+    CheckpointError or ConfigError in one line.
     """
+    require_known(options, [field.name for field in fields(Options)], "reconstruct")
     chosen = Options(**options)
-    model = weights if isinstance(weights, MoRe) else MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
+    model = network(weights, device, dtype)
     skipped: list[dict[str, Any]] = []
     geometry = wants_geometry(chosen, model)
     whole = geometry and (chosen.mode == "full" or chosen.global_pass)
@@ -65,9 +70,11 @@ def reconstruct(
         predictions, sizing, warnings = run_stream(model, pictures, chosen, clock, progress, polish)
         if polish is not None:
             warnings, report = [*warnings, *polish.warnings], {"refinement_window": polish.report()}
-    if whole and len(predictions) > 1:
+    known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
+    if whole and len(predictions) == 1:
+        predictions, warnings = [with_K(predictions[0], known)], [*warnings, ALONE]
+    elif whole:
         with clock.stage("refine"):
-            known = chosen.intrinsics and chosen.intrinsics.K_for(sizing.original_shape)
             fuse = settler() if wants_fusion(chosen, model) else keep
             predictions, found, tracks = refine_predictions(predictions, working, progress, known, flow, fuse)
         warnings, report = [*warnings, *found.warnings], {**report, "refinement": found.as_dict()}
@@ -76,6 +83,26 @@ def reconstruct(
     info = scene_info(source, model, chosen, sizing, clock, warnings, skipped)
     info.extra.update(report)
     return Reconstruction(predictions, info, tracks=tracks)
+
+
+def with_K(prediction: FramePrediction, K: np.ndarray | None) -> FramePrediction:
+    """The prediction seen through K [3, 3] of the original frame, if that is known."""
+    if K is None:
+        return prediction
+    # The point head's cloud belongs to the network's own camera, as after refinement.
+    return replace(prediction, camera=replace(prediction.camera, K=K), points=None)
+
+
+def network(weights: str | MoRe, device: str | torch.device, dtype: str) -> MoRe:
+    """The loaded network. Raises ConfigError for a device or dtype that one loaded before would not take."""
+    if not isinstance(weights, MoRe):
+        return MoRe.from_pretrained(weights, device=device, dtype=dtype).pack()
+    if dtype != "auto" or not (device == "cpu" or str(weights.device).startswith(str(device))):
+        raise ConfigError(
+            f"device {device} and dtype {dtype} were given with a loaded network, which keeps its own: "
+            "give them to MoRe.from_pretrained"
+        )
+    return weights
 
 
 def wants_fusion(options: Options, model: MoRe) -> bool:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from openmore.checks import finite, require, shown, whole
 from openmore.errors import ConfigError
 
 DEFAULT_WINDOW = 16  # past frames
@@ -27,6 +27,7 @@ class Kept(NamedTuple):
     specials: tuple[int, ...] = ()  # frames of which only camera and register tokens are left
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Decides what stays in the cache."""
 
@@ -40,11 +41,7 @@ class Policy(Protocol):
 
 
 def _require_positive(**values: int) -> None:
-    for name, value in values.items():
-        least = 0 if name == "anchors" else 1
-        if not isinstance(value, Integral) or value < least:
-            expected = "0 or more" if name == "anchors" else "at least 1"
-            raise ConfigError(f"{name} is {value!r}, expected a whole number, {expected}")
+    require(values, {name: whole(0 if name == "anchors" else 1) for name in values})
 
 
 def _recent(whole: tuple[int, ...], n: int, anchors: int) -> tuple[int, ...]:
@@ -132,8 +129,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         _require_positive(anchors=self.anchors)
-        if not 0 < self.mb < math.inf:
-            raise ConfigError(f"a cache budget of {self.mb} MB is not a size: give megabytes above 0")
+        if not finite(0).fits(self.mb) or self.mb == 0:
+            raise ConfigError(f"a cache budget of {shown(self.mb)} MB is not a size: give megabytes above 0")
 
     def resolve(self, frame_bytes: int) -> Window:
         """Raises ConfigError saying the minimum when anchors, one past frame and the current one do not fit."""
@@ -175,6 +172,6 @@ def choose_policy(
         "specials": lambda: Specials(n, anchors, old),
         "keyframes": lambda: KeyframeEvery(every, n, anchors),
     }
-    if name not in makers:
-        raise ConfigError(f"policy {name!r} is unknown: choose {', '.join(makers)}")
+    if not isinstance(name, str) or name not in makers:
+        raise ConfigError(f"policy {shown(name)} is unknown: choose {', '.join(makers)}")
     return makers[name]()

@@ -23,18 +23,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openmore.checks import Expected, optional, require, shown, whole
 from openmore.errors import ConfigError, StreamError
 from openmore.io.frames import Frame
 from openmore.io.sizing import Sizing
+from openmore.model.config import HEADS
 from openmore.model.more import MoRe
 from openmore.model.output import decode_cameras, raw_world_from_cam, to_images, to_predictions
-from openmore.streaming.policy import Budget, KeepAll, Policy, Window
+from openmore.streaming.policy import Budget, KeepAll, Policy, Window, choose_policy
 from openmore.streaming.saving import load_stream, save_stream
 from openmore.streaming.stream import StreamOptions, TensorStream
 from openmore.types import Camera, FramePrediction
 
 log = logging.getLogger(__name__)
 
+_EXPECTED = {
+    "model": Expected(lambda value: isinstance(value, MoRe), "a network, as MoRe.from_pretrained returns it"),
+    "outputs": optional(
+        Expected(
+            lambda value: isinstance(value, Collection) and all(head in HEADS for head in value),
+            f"a list of heads out of {', '.join(HEADS)}",
+        )
+    ),
+    "long_side": optional(whole(1)),
+}
 OVERSHOOT = 0.5  # how far a resized picture may leave 0..1; more is another scale, 0..255 for instance
 
 
@@ -57,7 +69,7 @@ class StreamingSession:
         *,
         window: int | None = None,
         anchors: int = 1,
-        policy: Policy | Budget | None = None,
+        policy: Policy | Budget | str | None = None,
         outputs: Collection[str] | None = None,
         iterations: int | None = None,
         refinable: bool = False,
@@ -67,13 +79,13 @@ class StreamingSession:
     ):
         """`window`: past frames kept beside the first `anchors` (default: all are kept); or give a `policy`.
 
+        policy: an object, or a name as `reconstruct` takes it, with `window` and `anchors` beside it.
         outputs: heads to run beside camera and depth (default: all there are). iterations: camera refinements 1..4.
         refinable: keep what `refine` needs, twice the memory. long_side: pixels the frames are resized to (default:
         what the weights were trained at). graphs: replay steps as CUDA graphs. Raises ConfigError.
         """
-        if window is not None and policy is not None:
-            raise ConfigError("give either window or policy, not both")
-        policy = policy or (KeepAll() if window is None else Window(window, anchors))
+        require({"model": model, "outputs": outputs, "long_side": long_side}, _EXPECTED)
+        policy = _memory(policy, window, anchors)
         chosen = None if outputs is None else frozenset({"camera", "depth", *outputs})
         self.model = model
         self.long_side = model.config.image_size if long_side is None else long_side
@@ -206,6 +218,21 @@ class StreamingSession:
     def _warn(self, text: str) -> None:
         log.warning(text)
         self.warnings.append(text)
+
+
+def _memory(policy: Policy | Budget | str | None, window: int | None, anchors: int) -> Policy | Budget:
+    """What is remembered. Raises ConfigError for settings that would silently do nothing."""
+    if isinstance(policy, str):
+        return choose_policy(policy, window=window, anchors=anchors)
+    if window is not None and policy is not None:
+        raise ConfigError("give either window or policy, not both")
+    if window is not None:
+        return Window(window, anchors)
+    if anchors != 1:
+        raise ConfigError(
+            f"anchors {shown(anchors)} was given without a window: give a window, or a policy that has it"
+        )
+    return KeepAll() if policy is None else policy
 
 
 def as_frame(frame: Frame | np.ndarray | Tensor, position: int) -> Frame:

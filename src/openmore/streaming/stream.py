@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from openmore.checks import FLAG, optional, require, shown, whole
 from openmore.errors import ConfigError, StreamError
 from openmore.model.estimate import available_bytes
 from openmore.model.more import MoRe, Prepared, RawOutput
@@ -24,11 +25,12 @@ from openmore.streaming.policy import Budget, KeepAll, Kept, Policy
 
 GROWTH = 16  # frames an unbounded cache has room for at first
 CACHE_DTYPES = (None, torch.float32, torch.bfloat16, torch.float16)
+_EXPECTED = {"iterations": optional(whole(1)), "refinable": FLAG, "batch": whole(1), "graphs": FLAG}
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What is decided when a stream starts."""
+    """What is decided when a stream starts. Raises ConfigError for values of another type."""
 
     policy: Policy | Budget = field(default_factory=KeepAll)
     outputs: frozenset[str] | None = None  # None: every head there is
@@ -37,6 +39,13 @@ class StreamOptions:
     batch: int = 1
     cache_dtype: torch.dtype | None = None  # None: the backbone's
     graphs: bool = False  # replay steps as CUDA graphs once their shapes stay the same
+
+    def __post_init__(self) -> None:
+        require(vars(self), _EXPECTED)
+        if isinstance(self.policy, type) or not isinstance(self.policy, Policy | Budget):
+            raise ConfigError(
+                f"policy is {shown(self.policy)}, expected an object such as Window(16) of openmore.streaming.policy"
+            )
 
 
 class TensorStream:

@@ -11,7 +11,6 @@ Choices
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,8 @@ from contextlib import closing
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from openmore.errors import ConfigError, OpenMoReError, StreamError
+from openmore.checks import FLAG, finite, optional, require, whole
+from openmore.errors import OpenMoReError, StreamError
 from openmore.io.frames import Frame, OnSkip, walk
 from openmore.io.selection import Position, Selection
 from openmore.streaming.live_sources import Reconnecting, open_reader
@@ -29,6 +29,7 @@ from openmore.types import FramePrediction, SceneInfo
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_EXPECTED = {"live": optional(FLAG), "buffer": whole(1), "reconnects": whole(0), "retry_s": finite(0)}
 JOIN_S = 2.0  # a thread that hangs in a network read is left behind; it ends with its read
 
 
@@ -106,10 +107,8 @@ class InputStreamer:
         buffer: frames held at most. reconnects: attempts in a row to open a live source again, the first after
         `retry_s` seconds. The rest selects frames as in `openmore.frames`. Raises InputError or ConfigError.
         """
-        if buffer < 1:
-            raise ConfigError(f"buffer is {buffer}, expected at least 1 frame")
-        if reconnects < 0 or not 0 <= retry_s < math.inf:
-            raise ConfigError(f"reconnects {reconnects} after {retry_s} s: give a count and seconds of at least 0")
+        given = {"live": live, "buffer": buffer, "reconnects": reconnects, "retry_s": retry_s}
+        require(given, _EXPECTED)
         selection = Selection(fps, stride, start, end, max_frames)
         self._stop = threading.Event()
         self._reader = open_reader(source, self._stop, reconnects, retry_s)

@@ -146,7 +146,7 @@ def check_device(device: str | torch.device) -> torch.device:
     """Raise one clear line when the device is not there."""
     try:
         device = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ConfigError(f"unknown device {device!r}: use cpu, cuda, cuda:1 or mps") from error
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigError(f"device {device} is not supported: use cpu, cuda, cuda:1 or mps")
