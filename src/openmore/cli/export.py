@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from openmore.cli.endings import kept
 from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
 
@@ -68,10 +69,12 @@ def export(
 
     for name, path in targets:  # all of them before the first is written
         require_replaceable(path, formats()[name].output, overwrite)
+    written: list[Path] = []
     for name, path in targets:
         fitting = {key: value for key, value in options.items() if key in formats()[name].options()}
-        with progress_bar() as progress:
+        with kept(written), progress_bar() as progress:
             run(recon, path, name, overwrite=overwrite, progress=progress, **fitting)
+        written.append(path)
         typer.echo(f"{name} -> {path}")
 
 
