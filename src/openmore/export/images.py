@@ -19,6 +19,7 @@ import numpy as np
 
 from openmore.errors import DataError, InputError
 from openmore.export.cameras import frame_indices
+from openmore.io.images import write_png
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 
@@ -76,7 +77,7 @@ def write_masks(recon: Reconstruction, folder: Path, images: ImageSet, threshold
         moving = cv2.dilate((frame.motion >= threshold).astype(np.uint8), kernel)
         mask = cv2.resize((1 - moving) * 255, (width, height), interpolation=cv2.INTER_NEAREST)
         names.append(f"{image}.png")
-        cv2.imwrite(str(folder / names[-1]), mask)
+        write_png(folder / names[-1], mask)
     return names
 
 
