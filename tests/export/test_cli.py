@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from openmore.cli.export import plan
 from openmore.cli.main import main
 from openmore.errors import InputError
-from openmore.types import Reconstruction
+from openmore.types import Reconstruction, SparseTracks
 
 
 @pytest.fixture()
@@ -67,6 +69,30 @@ def test_mistakes_end_with_one_line(folder: Path, capsys, arguments: list[str], 
     assert run("export", folder, *arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "option", [["--confidence", "30%"], ["--with-movers"], ["--voxel", "0"], ["--max-points", "9"]]
+)
+def test_options_that_tracks_leave_without_effect_are_refused(
+    scene: Reconstruction, tmp_path: Path, capsys, option: list[str]
+) -> None:
+    tracks = SparseTracks(
+        np.array([[0, 0, 4]], np.float32),
+        np.full((1, 3), 99, np.uint8),
+        np.zeros(2, np.int32),
+        np.arange(2, dtype=np.int32),
+        np.full((2, 2), 40, np.float32),
+    )
+    refined = replace(scene, tracks=tracks).save(tmp_path / "refined")
+    out = tmp_path / "out"
+    assert run("export", refined, "--to", "tum,colmap", "-o", out, *option) == 2 and not out.exists()
+    error = capsys.readouterr().err
+    assert f"{option[0]} has no effect on tum, colmap: the points are the tracks" in error and "add --dense" in error
+    assert run("export", refined, "--to", "colmap", "-o", out / "dense", *option, "--dense") == 0
+    assert run("export", refined, "--to", "nerfstudio", "-o", out / "nerfstudio", *option) == 0
+    assert run("export", refined, "--to", "ply,colmap", "-o", out, *option) == 0  # it serves the other
+    assert run("export", refined, "--to", "colmap", "-o", out / "masks", "--static-only", "--motion", "0.9") == 0
 
 
 def test_a_missing_scene_is_named(tmp_path: Path, capsys) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openmore.cli.endings import kept
 from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
+
+if TYPE_CHECKING:
+    from openmore.types import Reconstruction
 
 # File names inside the default folder; folder formats are named after themselves.
 _NAMES = {"tum": "trajectory.txt", "usd": "scene.usdc", "rerun": "scene.rrd"}
@@ -62,7 +65,7 @@ def export(
     given = {"static_only": static_only, "confidence": confidence, "motion": motion, "voxel": voxel}
     given |= {"max_points": max_points, "images": images, "files": depth_files, "dense": dense or None}
     options = {name: value for name, value in given.items() if value is not None}
-    _require_used(options, [name for name, _ in targets])
+    _require_used(options, recon, [name for name, _ in targets])
     from openmore.export import export as run
     from openmore.export import formats
     from openmore.io.output import require_replaceable
@@ -71,9 +74,8 @@ def export(
         require_replaceable(path, formats()[name].output, overwrite)
     written: list[Path] = []
     for name, path in targets:
-        fitting = {key: value for key, value in options.items() if key in formats()[name].options()}
         with kept(written), progress_bar() as progress:
-            run(recon, path, name, overwrite=overwrite, progress=progress, **fitting)
+            run(recon, path, name, overwrite=overwrite, progress=progress, **fitting(options, recon, name))
         written.append(path)
         typer.echo(f"{name} -> {path}")
 
@@ -102,11 +104,29 @@ def default_name(name: str) -> str:
     return name if formats()[name].is_folder else _NAMES.get(name, f"scene.{name}")
 
 
-def _require_used(options: dict[str, Any], names: list[str]) -> None:
+def fitting(options: dict[str, Any], recon: Reconstruction, name: str) -> dict[str, Any]:
+    """Those of `options` that make a difference to this scene in one format."""
     from openmore.export import formats
 
-    used = set().union(*(formats()[name].options() for name in names))
-    for option in options:
+    chosen = formats()[name]
+    idle = chosen.idle(recon, options)
+    return {key: value for key, value in options.items() if key in chosen.options() and key not in idle}
+
+
+def _require_used(options: dict[str, Any], recon: Reconstruction, names: list[str]) -> None:
+    from openmore.export import formats
+
+    used = set().union(*(fitting(options, recon, name) for name in names))
+    idle = {key: why for name in names for key, why in formats()[name].idle(recon, options).items()}
+    for option, value in options.items():
         if option not in used:
-            flag = "depth-files" if option == "files" else option.replace("_", "-")
-            raise InputError(f"--{flag} has no effect on {', '.join(names)}: leave it out")
+            raise InputError(
+                f"{_flag(option, value)} has no effect on {', '.join(names)}: {idle.get(option, 'leave it out')}"
+            )
+
+
+def _flag(option: str, value: Any) -> str:
+    """How an option is called on the command line."""
+    if option == "static_only":
+        return "--static-only" if value else "--with-movers"
+    return "--depth-files" if option == "files" else f"--{option.replace('_', '-')}"

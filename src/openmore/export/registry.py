@@ -4,6 +4,8 @@ Choices
 - A format is a module of this folder with `write(recon, path, *, progress, ...)`. Its keyword arguments are its
   options; a writer that makes point clouds takes `points: PointOptions`, whose fields then are options too. The
   writer's default for `points` is the format's default (COLMAP leaves movers out).
+- A module may have `idle(recon, options)`, the options that make no difference to this scene and what to do: they are
+  refused, for who gives one expects another output.
 - Writers write plainly to the path they are given: it is a temporary place, renamed when they return.
 - Nothing existing is replaced unless `overwrite` says so.
 """
@@ -56,6 +58,11 @@ class Format:
         own = set(_keywords(self.writer())) - {"progress", "points"}
         return own | (_POINT_FIELDS if "points" in _keywords(self.writer()) else set())
 
+    def idle(self, recon: Reconstruction, options: dict[str, Any]) -> dict[str, str]:
+        """Those of `options` that make no difference to this scene, each with why and what to do."""
+        find = getattr(import_module(f"openmore.export.{self.name}"), "idle", None)
+        return {} if find is None else find(recon, options)
+
 
 _FORMATS = {
     f.name: f
@@ -99,8 +106,8 @@ def export(
 
     Without `format` the suffix decides; folder formats have none and are named. Options are those of the format's
     `write` function and, for point clouds, the fields of `PointOptions`. Raises InputError for an unknown format,
-    suffix or option, for an existing path without `overwrite` or a folder of something else, and when
-    filtering leaves no point.
+    suffix or option, an option without effect, an existing path without `overwrite` or a folder of something else, and
+    when filtering leaves no point.
     """
     path = Path(path)
     chosen = find_format(path, format)
@@ -108,6 +115,8 @@ def export(
         raise InputError("the scene has no frames: nothing to export")
     write = chosen.writer()
     arguments = _arguments(chosen, write, options)
+    for name, reason in chosen.idle(recon, options).items():
+        raise InputError(f"{name} has no effect on {chosen.name}: {reason}")
     place = atomic_folder(path, chosen.output, overwrite) if chosen.is_folder else _atomic_path(path, overwrite)
     with place as temporary:
         write(recon, temporary, progress=progress, **arguments)
