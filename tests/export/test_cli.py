@@ -57,6 +57,8 @@ def test_one_format_goes_exactly_where_out_says(tmp_path: Path) -> None:
         (["--to", "fbx"], "unknown export format 'fbx'"),
         (["--to", " , "], "names no format"),
         (["-o", "a.fbx"], "cannot tell the export format"),
+        (["--to", "ply", "-o", "a.glb"], "'a.glb' is no name for ply: give one with .ply"),
+        (["--to", "usd", "-o", "a.foo"], "'a.foo' is no name for usd"),
         (["--to", "tum", "--static-only"], "--static-only has no effect on tum"),
         (["--to", "ply", "--depth-files", "exr"], "--depth-files has no effect on ply"),
         (["--to", "depth", "--depth-files", "tiff"], "expected 'png' or 'exr'"),

@@ -81,18 +81,21 @@ def export(
 
 
 def plan(scene: Path, to: str | None, out: Path | None) -> list[tuple[str, Path]]:
-    """(format, path) of everything to write. Raises InputError for unknown formats or when nothing says which."""
-    from openmore.export.registry import find_format, formats
+    """(format, path) of everything to write.
+
+    Raises InputError for unknown formats, a format and an ending that do not go together, or when nothing says which.
+    """
+    from openmore.export.registry import find_format, formats, named_format
 
     if to is None:
         if out is None:
             raise InputError(f"nothing to export: give --to with some of {', '.join(formats())}")
         return [(find_format(out, None).name, out)]
-    names = [find_format(Path(), name.strip()).name for name in to.split(",") if name.strip()]
+    names = [named_format(name.strip()).name for name in to.split(",") if name.strip()]
     if not names:
         raise InputError(f"--to {to!r} names no format: give some of {', '.join(formats())}")
     if len(names) == 1 and out is not None:
-        return [(names[0], out)]
+        return [(find_format(out, names[0]).name, out)]
     folder = out or scene / "exports"
     return [(name, folder / default_name(name)) for name in dict.fromkeys(names)]
 

@@ -6,6 +6,8 @@ Choices
   writer's default for `points` is the format's default (COLMAP leaves movers out).
 - A module may have `idle(recon, options)`, the options that make no difference to this scene and what to do: they are
   refused, for who gives one expects another output.
+- A format that is named writes to whatever ending it is given, but to none that says another format, and USD, whose
+  library goes by the ending, to its own only.
 - Writers write plainly to the path they are given: it is a temporary place, renamed when they return.
 - Nothing existing is replaced unless `overwrite` says so.
 """
@@ -40,6 +42,7 @@ class Format:
     name: str  # also the module of openmore.export that holds `write`
     suffixes: tuple[str, ...]
     summary: str
+    by_suffix: bool = False  # its library takes no other endings
 
     @property
     def is_folder(self) -> bool:
@@ -70,7 +73,7 @@ _FORMATS = {
         Format("tum", (".txt", ".tum"), "camera path as TUM text (evo, SLAM tools)"),
         Format("ply", (".ply",), "coloured point cloud (MeshLab, CloudCompare, Blender)"),
         Format("glb", (".glb",), "animated 4D scene with cameras (Blender, web viewers, Windows, Android)"),
-        Format("usd", (".usd", ".usda", ".usdc"), "time-sampled points and camera (Houdini, Blender, Omniverse)"),
+        Format("usd", (".usd", ".usda", ".usdc"), "time-sampled points and camera (Houdini, Blender, Omniverse)", True),
         Format("rerun", (".rrd",), "recording for the rerun viewer"),
         Format("npz", (".npz",), "every array in one numpy file"),
         Format("colmap", (), "COLMAP project with images and masks (gsplat, 3DGS, COLMAP)"),
@@ -126,16 +129,28 @@ def export(
 
 
 def find_format(path: Path, name: str | None) -> Format:
-    """The format called `name`, or the one that owns the path's suffix. Raises InputError listing all formats."""
+    """The format called `name`, or the one that owns the path's suffix.
+
+    Raises InputError listing all formats when there is none, and for a name and a suffix that do not go together.
+    """
+    owner = next((f for f in _FORMATS.values() if path.suffix.lower() in f.suffixes), None)
     if name is not None:
-        if name not in _FORMATS:
-            raise InputError(f"unknown export format {name!r}: expected one of {', '.join(_FORMATS)}")
-        return _FORMATS[name]
-    for candidate in _FORMATS.values():
-        if path.suffix.lower() in candidate.suffixes:
-            return candidate
+        chosen = named_format(name)
+        if owner is not chosen and (owner is not None or chosen.by_suffix):
+            ends = " or ".join(chosen.suffixes) or "no ending, for it is a folder"
+            raise InputError(f"{path.name!r} is no name for {name}: give one with {ends}")
+        return chosen
+    if owner is not None:
+        return owner
     listing = ", ".join(f"{f.name} ({' '.join(f.suffixes) or 'folder: give format='})" for f in _FORMATS.values())
     raise InputError(f"cannot tell the export format from {path.name!r}: expected one of {listing}")
+
+
+def named_format(name: str) -> Format:
+    """The format called `name`. Raises InputError listing all formats."""
+    if name not in _FORMATS:
+        raise InputError(f"unknown export format {name!r}: expected one of {', '.join(_FORMATS)}")
+    return _FORMATS[name]
 
 
 def _arguments(chosen: Format, write: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
