@@ -9,6 +9,7 @@ import pytest
 from openmore.cli.export import plan
 from openmore.cli.main import main
 from openmore.errors import InputError
+from openmore.export import formats
 from openmore.types import Reconstruction, SparseTracks
 
 
@@ -28,6 +29,30 @@ def test_several_formats_land_in_the_scenes_exports(folder: Path, capsys) -> Non
     written = sorted(path.name for path in (folder / "exports").iterdir())
     assert written == ["colmap", "scene.glb", "scene.ply", "trajectory.txt"]
     assert "glb -> " in capsys.readouterr().out
+
+
+def test_a_scene_is_replaced_with_its_exports_unless_something_else_lies_there(
+    scene: Reconstruction, folder: Path
+) -> None:
+    names = [name for name in formats() if name not in ("usd", "rerun")]  # extras
+    assert run("export", folder, "--to", ",".join(names)) == 0
+    scene.export(folder / "exports" / "colmap", "colmap", text=True, overwrite=True)
+    for name in ("exports/my.blend", "exports/colmap/sparse/0/project.ini", "rgb/notes.txt", "depth/mine.npy"):
+        (folder / name).write_text("mine")
+        with pytest.raises(InputError, match=f"holds {name}, which is no part of a scene folder: move it away"):
+            scene.save(folder, overwrite=True)
+        (folder / name).unlink()
+    scene.save(folder, overwrite=True)
+    assert not (folder / "exports").exists()
+
+
+def test_a_file_of_yours_in_a_project_is_kept(folder: Path, tmp_path: Path, capsys) -> None:
+    command = ("export", folder, "--to", "colmap", "-o", tmp_path / "project", "--overwrite")
+    assert run(*command) == 0 and run(*command) == 0
+    (mine := tmp_path / "project" / "sparse" / "1" / "cameras.bin").parent.mkdir()
+    mine.touch()
+    assert run(*command) == 2 and "holds sparse/1, which is no part of colmap" in capsys.readouterr().err
+    assert mine.exists()
 
 
 def test_depth_comes_as_exr_where_asked(folder: Path, tmp_path: Path) -> None:

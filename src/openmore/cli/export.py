@@ -14,9 +14,6 @@ from openmore.errors import InputError
 if TYPE_CHECKING:
     from openmore.types import Reconstruction
 
-# File names inside the default folder; folder formats are named after themselves.
-_NAMES = {"tum": "trajectory.txt", "usd": "scene.usdc", "rerun": "scene.rrd"}
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -102,9 +99,9 @@ def plan(scene: Path, to: str | None, out: Path | None) -> list[tuple[str, Path]
 
 def default_name(name: str) -> str:
     """What a format's output is called inside a folder of exports."""
-    from openmore.export import formats
+    from openmore.io.exports import FILES
 
-    return name if formats()[name].is_folder else _NAMES.get(name, f"scene.{name}")
+    return FILES.get(name, name)
 
 
 def fitting(options: dict[str, Any], recon: Reconstruction, name: str) -> dict[str, Any]:

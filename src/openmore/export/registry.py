@@ -28,6 +28,7 @@ from typing import Any
 from openmore.errors import InputError
 from openmore.export.points import PointOptions
 from openmore.io.atomic import atomic_folder, write_json
+from openmore.io.exports import FOLDERS, MARK
 from openmore.io.output import FILE, Kind, require_replaceable
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
@@ -51,7 +52,7 @@ class Format:
     @property
     def output(self) -> Kind:
         """What it writes, as it is known again."""
-        return Kind(f"{self.name} written by openmore", (_MARK,), _PARTS[self.name]) if self.is_folder else FILE
+        return Kind(f"{self.name} written by openmore", (MARK,), FOLDERS[self.name]) if self.is_folder else FILE
 
     def writer(self) -> Callable[..., None]:
         return import_module(f"openmore.export.{self.name}").write
@@ -80,14 +81,6 @@ _FORMATS = {
         Format("nerfstudio", (), "transforms.json with images, masks and points (nerfstudio)"),
         Format("depth", (), "depth as 16-bit PNG, or OpenEXR with files='exr'"),
     )
-}
-
-# Other programs write COLMAP and nerfstudio folders too: only with this file in it is a folder known to be ours.
-_MARK = "openmore.json"
-_PARTS = {
-    "colmap": ("images", "masks", "sparse"),
-    "nerfstudio": ("transforms.json", "images", "masks", "sparse_pc.ply"),
-    "depth": ("depth.json", "*.png", "*.exr"),
 }
 
 
@@ -124,7 +117,7 @@ def export(
     with place as temporary:
         write(recon, temporary, progress=progress, **arguments)
         if chosen.is_folder:
-            write_json(temporary / _MARK, {"format": chosen.name, "source": recon.info.source})
+            write_json(temporary / MARK, {"format": chosen.name, "source": recon.info.source})
     return path
 
 

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from openmore.errors import DataError, InputError
+from openmore.io import exports
 from openmore.io.atomic import atomic_file, write_text
-from openmore.io.output import Kind, require_replaceable
+from openmore.io.output import Kind, numbered, require_replaceable
 from openmore.io.ply import write_ply
 from openmore.io.scene_arrays import ARRAYS, SceneFrames, arrays_of, camera_entry, write_arrays
 from openmore.io.trajectories import Trajectory, write_tum
@@ -33,9 +34,10 @@ SCENE = Kind(
     "a scene folder",
     marks=("scene.json", JOURNAL),
     parts=(
-        *ARRAYS,
+        *(pattern for name, kind in ARRAYS.items() for pattern in numbered(f"{name}/{{}}.{kind.suffix}")),
         *"cameras.json trajectory.txt refined_trajectory.txt points.ply tracks.npz".split(),
-        *"preview.png preview.mp4 exports".split(),
+        *"preview.png preview.mp4".split(),
+        *exports.parts("exports"),
     ),
 )
 CONVENTIONS = {
