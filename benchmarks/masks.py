@@ -36,6 +36,7 @@ from openmore.data.sample import Sample
 from openmore.data.synthetic import Recipe, make_clip
 from openmore.evaluation.motion import mask_errors
 from openmore.flow.exact import ExactFlow
+from openmore.io.images import write_png
 from openmore.masks.clip import MaskClip, clip_from_pictures, clip_from_sample, fit_clip
 from openmore.masks.decision import Rule
 from openmore.masks.pictures import overlay
@@ -211,7 +212,7 @@ def drawer(folder: Path | None, name: str, row: str) -> Callable[[MaskClip, Mask
         sheet = np.concatenate([overlay(clip.images[t], result.masks[t]) for t in times])
         folder.mkdir(parents=True, exist_ok=True)
         label = "".join(c if c.isalnum() else "_" for c in row)
-        cv2.imwrite(str(folder / f"{name}_{label}.png"), sheet[..., ::-1])
+        write_png(folder / f"{name}_{label}.png", sheet)
 
     return draw
 

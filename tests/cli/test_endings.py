@@ -15,6 +15,7 @@ from openmore.cli.main import main
 from openmore.types import Reconstruction
 from tests.io.clips import make_video
 from tests.scale.test_job import members, wait_for
+from tests.scenes import make_scene
 
 TINY = ("--weights", "untrained:tiny", "--dtype", "fp32")
 CODES = {signal.SIGTERM: (143, "SIGTERM"), signal.SIGHUP: (129, "SIGHUP"), signal.SIGINT: (130, "the user")}
@@ -73,6 +74,54 @@ def test_a_stopped_overwrite_keeps_the_old_scene(
     stop_at(monkeypatch, "openmore.io.scene_writer.write_ply")
     assert openmore(*words, "--max-frames", 2).code == 143
     assert len(Reconstruction.load(tmp_path / "out")) == 4 and sorted(os.listdir(tmp_path)) == ["out", "pictures"]
+
+
+def test_a_stop_during_the_film_names_the_scene_that_is_there(
+    openmore: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    stop_at(monkeypatch, "openmore.viewer.preview_video.write_video")
+    ran = openmore("reconstruct", folder, "-o", out, *TINY)
+    assert ran.code == 143 and f"{out} written and whole; the film alone: openmore view {out} --video" in ran.message
+    assert len(Reconstruction.load(out)) == 4 and not (out / "preview.mp4").exists()
+    monkeypatch.undo()
+    assert openmore(*ran.message.split("openmore ")[-1].split()).code == 0 and (out / "preview.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "first"),
+    [
+        (("export", "--to", "npz,tum", "-o", "{}"), "openmore.export.tum.write", "scene.npz"),
+        (("view", "--html", "{}/a.html", "--video", "{}/a.mp4"), "openmore.viewer.preview_video.write_video", "a.html"),
+    ],
+    ids=["export", "view"],
+)
+def test_outputs_that_are_there_are_named(
+    openmore: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    place: str,
+    first: str,
+) -> None:
+    if words[0] == "view":
+        pytest.importorskip("viser")
+    (there := tmp_path / "there").mkdir()
+    command = (words[0], make_scene(2).save(tmp_path / "scene"), *(word.format(there) for word in words[1:]))
+    stop_at(monkeypatch, place)
+    ran = openmore(*command)
+    assert ran.code == 143 and os.listdir(there) == [first]
+    assert ran.message.endswith(f"{there / first} written and whole; with --overwrite the same command starts again")
+    monkeypatch.undo()
+    assert openmore(*command).code == 2 and openmore(*command, "--overwrite").code == 0
+
+
+def test_training_of_the_fusion_network_goes_on(
+    openmore: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, "openmore.training.fusion.examples.listed")
+    ran = openmore("fusion", "fit", tmp_path, "-o", tmp_path / "run")
+    assert ran.code == 143 and ran.message.endswith("what is finished is kept, the same command goes on")
 
 
 def test_a_stopped_stream_ends_whole(

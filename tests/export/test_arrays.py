@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from openmore.errors import InputError
+from openmore.export.images import ImageSet, write_masks
 from openmore.types import Reconstruction
+from tests.io.disk import largest_file
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -51,6 +53,15 @@ def test_depth_pngs_hold_depth_times_factor(scene: Reconstruction, tmp_path: Pat
         assert values.dtype == np.uint16
         assert np.abs(values / side["factor"] - frame.depth).max() <= 0.5001 / 1000
         np.testing.assert_allclose(side["frames"][i]["K"], frame.K_model)
+
+
+def test_a_full_disk_loses_no_picture_silently(scene: Reconstruction, tmp_path: Path) -> None:
+    with largest_file(100), pytest.raises(InputError, match=r"cannot write .*: File too large"):
+        scene.export(tmp_path / "depth", format="depth")
+    assert list(tmp_path.iterdir()) == []
+    images = ImageSet([f"{i}.jpg" for i in range(4)], (96, 128))
+    with largest_file(50), pytest.raises(InputError, match=r"cannot write .*masks/0\.jpg\.png: File too large"):
+        write_masks(scene, tmp_path / "masks", images, 0.5, 2)
 
 
 def test_depth_png_says_how_many_pixels_were_too_far(scene: Reconstruction, tmp_path: Path, caplog) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,21 @@ def test_a_changed_source_is_an_error_and_says_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"frame 0 is \(20, 30\) now"):
         scene.export(tmp_path / "b", format="colmap")
     scene.export(tmp_path / "c", format="colmap", images="model")
+
+
+def test_giant_pictures_are_exported_as_they_are_read_with_their_intrinsics(
+    sourced_scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("openmore.io.images.MAX_SIDE", 64)  # of 128
+    project = sourced_scene.export(tmp_path / "colmap", format="colmap")
+    model = pycolmap.Reconstruction(str(project / "sparse" / "0"))
+    camera = next(iter(model.cameras.values()))
+    assert (camera.width, camera.height) == (64, 48) and "reduced, 64x48" in caplog.text
+    assert Image.open(project / "images" / "000000.jpg").size == (64, 48)
+    assert Image.open(project / "masks" / "000000.jpg.png").size == (64, 48)
+    assert reprojection_errors(model).max() < 1e-3
+    nerf = json.loads((sourced_scene.export(tmp_path / "nerf", "nerfstudio") / "transforms.json").read_text())
+    assert (nerf["frames"][0]["w"], nerf["frames"][0]["fl_x"]) == (64, pytest.approx(camera.params[0]))
 
 
 def test_image_choices_are_checked(scene: Reconstruction, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def test_an_unknown_suffix_lists_the_formats(scene: Reconstruction, tmp_path: Pa
 def test_an_unknown_format_lists_the_formats(scene: Reconstruction, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'alembic': expected one of tum, ply"):
         export(scene, tmp_path / "x", format="alembic")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "says"),
+    [
+        ("ply", "x.glb", "'x.glb' is no name for ply: give one with .ply"),
+        ("usd", "x.foo", "'x.foo' is no name for usd: give one with .usd or .usda or .usdc"),
+        ("usd", "x", "'x' is no name for usd: give one with .usd"),
+        ("colmap", "x.PLY", "'x.PLY' is no name for colmap: give one with no ending, for it is a folder"),
+    ],
+)
+def test_a_format_is_not_written_under_the_name_of_another(
+    scene: Reconstruction, tmp_path: Path, name: str, path: str, says: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        scene.export(tmp_path / path, format=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_ending_of_no_format_is_free(scene: Reconstruction, tmp_path: Path) -> None:
+    for name, path in (("ply", "points"), ("tum", "path.tum.v2"), ("npz", "a.npz"), ("depth", "depth.v2")):
+        assert scene.export(tmp_path / path, format=name).exists()
 
 
 def test_an_unknown_option_lists_the_options(scene: Reconstruction, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmore.errors import DataError
+from openmore.errors import DataError, InputError
 from openmore.io.scene_tracks import TRACKS
 from openmore.refinement.apply import refine_predictions
 from openmore.types import Camera, FramePrediction, Reconstruction, SceneInfo
@@ -68,6 +68,14 @@ def test_dense_points_on_request_and_without_refinement(refined: Reconstruction,
         project = scene.export(tmp_path / name, format="colmap", **options)
         model = pycolmap.Reconstruction(str(project / "sparse" / "0"))
         assert {len(point.track.elements) for point in model.points3D.values()} == {1}
+
+
+def test_point_options_beside_tracks_are_refused(refined: Reconstruction, tmp_path: Path) -> None:
+    for option in ({"confidence": "30%"}, {"static_only": False}, {"max_points": 9}):
+        with pytest.raises(InputError, match=r"has no effect on colmap: .* add --dense \(dense=True\)"):
+            refined.export(tmp_path / "a", format="colmap", **option)
+    assert not (tmp_path / "a").exists()
+    refined.export(tmp_path / "b", format="colmap", static_only=True, motion=0.9, motion_margin=0)
 
 
 def test_colours_are_those_of_the_pictures(refined: Reconstruction) -> None:

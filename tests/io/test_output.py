@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from openmore.errors import InputError
 from openmore.io.atomic import atomic_folder
-from openmore.io.output import FILE, Kind, require_folder, require_free, require_replaceable
+from openmore.io.output import FILE, Kind, numbered, require_folder, require_free, require_replaceable
 
 JAR = Kind("a jar", marks=("jar.json",), parts=("honey", "label*.png"))
 
@@ -44,6 +45,30 @@ def test_what_we_did_not_write_is_never_replaced(jar: Path, name: str) -> None:
     for overwrite in (False, True):
         with pytest.raises(InputError, match=f"holds {name}, which is no part of a jar"):
             require_free(jar, JAR, overwrite)
+
+
+SHELF = Kind("a shelf", marks=("shelf.json",), parts=(*numbered("jars/{}.png"), "books/old/*.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("jars/mine.png", Path.touch),
+        ("jars/000001.jpg", Path.touch),
+        ("books/x.txt", Path.touch),
+        ("books/old/more", Path.mkdir),
+        ("jars/link", lambda path: path.symlink_to("000001.png")),
+    ],
+)
+def test_what_we_did_not_write_is_found_in_subfolders(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    shelf = tmp_path / "shelf"
+    for ours in ("shelf.json", "jars/000001.png", "jars/1000000.png", "jars/.000002.png.a1b2c3d4", "books/old/a.txt"):
+        (shelf / ours).parent.mkdir(parents=True, exist_ok=True)
+        (shelf / ours).touch()
+    require_free(shelf, SHELF, overwrite=True)
+    make(shelf / name)
+    with pytest.raises(InputError, match=f"holds {name}, which is no part of a shelf"):
+        require_free(shelf, SHELF, overwrite=True)
 
 
 def test_a_folder_without_the_mark_is_something_else(jar: Path) -> None:

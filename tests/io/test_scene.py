@@ -144,8 +144,7 @@ def test_a_stream_is_resumed_after_a_crash(recon: Reconstruction, tmp_path: Path
         writer.write(frame)
     with open(out / "frames.jsonl", "a") as journal:  # the crash: a line that was cut
         journal.write('{"index": 2, "time')
-    with pytest.raises(DataError, match="unfinished scene of 2 frames"):
-        Reconstruction.load(out)
+    assert len(Reconstruction.load(out)) == 2
     with pytest.raises(InputError, match="exists already"):
         SceneWriter(out)
     writer = SceneWriter(out, resume=True)
@@ -156,6 +155,34 @@ def test_a_stream_is_resumed_after_a_crash(recon: Reconstruction, tmp_path: Path
     assert [frame.index for frame in loaded.frames] == [0, 1, 2, 3] and not (out / "frames.jsonl").exists()
     for a, b in zip(recon.frames, loaded.frames):
         assert_frames_agree(a, b)
+
+
+def test_what_a_killed_stream_wrote_is_read_and_saved_whole(
+    recon: Reconstruction, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = SceneWriter(tmp_path / "out")
+    with pytest.raises(DataError, match="unfinished scene without a frame"):
+        Reconstruction.load(writer.path)
+    for frame in recon.frames[:2]:
+        writer.write(frame)
+    (writer.path / "depth" / ".000002.npy.a1b2c3d4").write_bytes(b"torn")  # the moment it was killed
+    found = Reconstruction.load(writer.path)
+    assert "unfinished scene of 2 frames" in caplog.text and caplog.messages[0].endswith(found.info.warnings[0])
+    assert (found.info.model_shape, found.info.original_shape, found.info.mode) == (SHAPE, ORIGINAL, "stream")
+    found.save(writer.path, overwrite=True)
+    whole = Reconstruction.load(writer.path)
+    assert len(whole) == 2 and (writer.path / "scene.json").exists() and not (writer.path / "frames.jsonl").exists()
+    for a, b in zip(recon.frames, whole.frames):
+        assert_frames_agree(a, b)
+
+
+@pytest.mark.parametrize("name", ["frames.jsonl", "depth/000000.npy"])
+def test_a_damaged_unfinished_scene_is_one_line(recon: Reconstruction, tmp_path: Path, name: str) -> None:
+    writer = SceneWriter(tmp_path / "out")
+    writer.write(recon.frames[0])
+    (writer.path / name).write_text("{\n")
+    with pytest.raises(DataError, match="out is damaged"):
+        Reconstruction.load(writer.path)
 
 
 def test_frames_of_a_scene_are_alike(recon: Reconstruction, tmp_path: Path) -> None:

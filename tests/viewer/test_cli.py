@@ -62,16 +62,23 @@ def test_scenes_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", [["view", "--no-browser"], ["export", "--to", "ply,glb"]])
 def test_scenes_that_cannot_be_read_end_with_one_line(folder: Path, tmp_path: Path, capsys, verb: list[str]) -> None:
-    """Half written, of another version, with a missing array: for looking and for exporting."""
-    half = SceneWriter(tmp_path / "half")
-    half.write(Reconstruction.load(folder).frames[0])
+    """Begun only, of another version: for looking and for exporting."""
+    begun = SceneWriter(tmp_path / "begun")
     old = shutil.copytree(folder, tmp_path / "old")
     document = (old / "scene.json").read_text()
     (old / "scene.json").write_text(document.replace('"version": 1', '"version": 0'))
-    for scene, complaint in ((half.path, "unfinished scene of 1 frames"), (old, "make it again with")):
+    for scene, complaint in ((begun.path, "unfinished scene without a frame"), (old, "make it again with")):
         assert run(verb[0], scene, *verb[1:]) == 2
         error = capsys.readouterr().err
         assert complaint in error and "Traceback" not in error
+
+
+def test_a_killed_streams_frames_can_be_looked_at_and_exported(folder: Path, tmp_path: Path, caplog) -> None:
+    half = SceneWriter(tmp_path / "half")
+    half.write(Reconstruction.load(folder).frames[0])
+    assert run("export", half.path, "--to", "ply,colmap") == 0
+    assert run("view", half.path, "--video", tmp_path / "a.mp4") == 0
+    assert caplog.text.count("unfinished scene of 1 frames") == 2
 
 
 def test_a_scene_with_a_missing_array_is_not_half_exported(folder: Path, tmp_path: Path, capsys) -> None:

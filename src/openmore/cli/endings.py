@@ -4,6 +4,8 @@ Choices
 - A signal becomes `Stopped`, a KeyboardInterrupt: whatever cleans up after Ctrl-C cleans up after a service manager or
   a scheduler too. A second signal ends the process at once, should the cleaning hang.
 - Exit codes are the shell's: 128 + the signal (130 Ctrl-C, 143 SIGTERM), and for a closed pipe 141, as `cat` has.
+- The line after a stop is true of the verb: what is there already is named by the verb itself (`kept`), what a verb
+  leaves however far it was stands in KEPT.
 - It sits in the group's own `invoke`, because click answers KeyboardInterrupt and closed pipes in its own way above it.
 """
 
@@ -14,20 +16,23 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperGroup
 
 KEPT = {  # verb -> how to go on; the others write their output whole at the end
     "batch": "finished clips are kept, the same command goes on with the rest",
+    "fusion": "what is finished is kept, the same command goes on",
     "evaluate": "predictions are kept, the same command goes on from them",
+    "stream": "frames that were written are kept; before the first the same command starts again",
     "synth": "finished sequences are kept, --seed and --count make the rest",
     "train": "--resume goes on from the last checkpoint, if there is one",
+    "weights": "the same command starts again, a download from where it was",
 }
 STARTS_AGAIN = "nothing half-written is left, the same command starts again"
-
 
 CLOSED_PIPE = 128 + 13
 
@@ -57,8 +62,20 @@ class Verbs(TyperGroup):
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             by = "the user" if number == signal.SIGINT else number.name
             verb = ctx.invoked_subcommand
-            print(f"openmore: {verb} was stopped by {by}: {KEPT.get(verb, STARTS_AGAIN)}", file=sys.stderr)
+            onwards = getattr(stop, "__notes__", None) or [KEPT.get(verb, STARTS_AGAIN)]
+            print(f"openmore: {verb} was stopped by {by}: {onwards[0]}", file=sys.stderr)
             raise SystemExit(128 + number) from None
+
+
+@contextmanager
+def kept(outputs: Sequence[Path], onwards: str = "with --overwrite the same command starts again") -> Iterator[None]:
+    """When the block is stopped, say that `outputs`, which may grow in it, are there, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if outputs:
+            stop.add_note(f"{', '.join(map(str, outputs))} written and whole; {onwards}")
+        raise
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openmore.cli.endings import kept
 from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
 
-# File names inside the default folder; folder formats are named after themselves.
-_NAMES = {"tum": "trajectory.txt", "usd": "scene.usdc", "rerun": "scene.rrd"}
+if TYPE_CHECKING:
+    from openmore.types import Reconstruction
 
 
 def register(app: typer.Typer) -> None:
@@ -61,49 +62,71 @@ def export(
     given = {"static_only": static_only, "confidence": confidence, "motion": motion, "voxel": voxel}
     given |= {"max_points": max_points, "images": images, "files": depth_files, "dense": dense or None}
     options = {name: value for name, value in given.items() if value is not None}
-    _require_used(options, [name for name, _ in targets])
+    _require_used(options, recon, [name for name, _ in targets])
     from openmore.export import export as run
     from openmore.export import formats
     from openmore.io.output import require_replaceable
 
     for name, path in targets:  # all of them before the first is written
         require_replaceable(path, formats()[name].output, overwrite)
+    written: list[Path] = []
     for name, path in targets:
-        fitting = {key: value for key, value in options.items() if key in formats()[name].options()}
-        with progress_bar() as progress:
-            run(recon, path, name, overwrite=overwrite, progress=progress, **fitting)
+        with kept(written), progress_bar() as progress:
+            run(recon, path, name, overwrite=overwrite, progress=progress, **fitting(options, recon, name))
+        written.append(path)
         typer.echo(f"{name} -> {path}")
 
 
 def plan(scene: Path, to: str | None, out: Path | None) -> list[tuple[str, Path]]:
-    """(format, path) of everything to write. Raises InputError for unknown formats or when nothing says which."""
-    from openmore.export.registry import find_format, formats
+    """(format, path) of everything to write.
+
+    Raises InputError for unknown formats, a format and an ending that do not go together, or when nothing says which.
+    """
+    from openmore.export.registry import find_format, formats, named_format
 
     if to is None:
         if out is None:
             raise InputError(f"nothing to export: give --to with some of {', '.join(formats())}")
         return [(find_format(out, None).name, out)]
-    names = [find_format(Path(), name.strip()).name for name in to.split(",") if name.strip()]
+    names = [named_format(name.strip()).name for name in to.split(",") if name.strip()]
     if not names:
         raise InputError(f"--to {to!r} names no format: give some of {', '.join(formats())}")
     if len(names) == 1 and out is not None:
-        return [(names[0], out)]
+        return [(find_format(out, names[0]).name, out)]
     folder = out or scene / "exports"
     return [(name, folder / default_name(name)) for name in dict.fromkeys(names)]
 
 
 def default_name(name: str) -> str:
     """What a format's output is called inside a folder of exports."""
+    from openmore.io.exports import FILES
+
+    return FILES.get(name, name)
+
+
+def fitting(options: dict[str, Any], recon: Reconstruction, name: str) -> dict[str, Any]:
+    """Those of `options` that make a difference to this scene in one format."""
     from openmore.export import formats
 
-    return name if formats()[name].is_folder else _NAMES.get(name, f"scene.{name}")
+    chosen = formats()[name]
+    idle = chosen.idle(recon, options)
+    return {key: value for key, value in options.items() if key in chosen.options() and key not in idle}
 
 
-def _require_used(options: dict[str, Any], names: list[str]) -> None:
+def _require_used(options: dict[str, Any], recon: Reconstruction, names: list[str]) -> None:
     from openmore.export import formats
 
-    used = set().union(*(formats()[name].options() for name in names))
-    for option in options:
+    used = set().union(*(fitting(options, recon, name) for name in names))
+    idle = {key: why for name in names for key, why in formats()[name].idle(recon, options).items()}
+    for option, value in options.items():
         if option not in used:
-            flag = "depth-files" if option == "files" else option.replace("_", "-")
-            raise InputError(f"--{flag} has no effect on {', '.join(names)}: leave it out")
+            raise InputError(
+                f"{_flag(option, value)} has no effect on {', '.join(names)}: {idle.get(option, 'leave it out')}"
+            )
+
+
+def _flag(option: str, value: Any) -> str:
+    """How an option is called on the command line."""
+    if option == "static_only":
+        return "--static-only" if value else "--with-movers"
+    return "--depth-files" if option == "files" else f"--{option.replace('_', '-')}"

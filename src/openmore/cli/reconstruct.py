@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from openmore.cli.endings import kept
 from openmore.cli.progress import progress_bar
 
 
@@ -92,10 +93,17 @@ def reconstruct(
         scene.save(out, overwrite=overwrite)
         progress("write", len(scene), len(scene))
         if video:
-            from openmore.viewer.preview_video import write_preview_video
-
-            write_preview_video(scene, out / "preview.mp4", overwrite=True, progress=progress)
+            write_film(scene, out, progress)
     summarise(scene, out)
+
+
+def write_film(scene: Any, out: Path, progress: Any) -> None:
+    """OUT/preview.mp4. The scene is in its place before: a film that fails, or is not waited for, costs no scene."""
+    from openmore.viewer.preview_video import write_preview_video
+
+    film = out / "preview.mp4"
+    with kept([out], f"the film alone: openmore view {shlex.quote(str(out))} --video {shlex.quote(str(film))}"):
+        write_preview_video(scene, film, overwrite=True, progress=progress)
 
 
 def announce(source: str, model: Any, options: Any) -> None:

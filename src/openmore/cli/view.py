@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openmore.cli.endings import kept
 from openmore.cli.progress import progress_bar
 from openmore.errors import InputError
 
@@ -71,19 +72,21 @@ def write_files(
     ((name, scene),) = scenes.items()
     for path in filter(None, (html, video, plot)):
         require_free(path, FILE, overwrite)
-    with progress_bar() as progress:
+    written: list[Path] = []
+    with kept(written), progress_bar() as progress:
         if html:
             from openmore.viewer.page import write_page
 
-            write_page(scene, html, settings=settings, overwrite=overwrite, progress=progress)
+            written.append(write_page(scene, html, settings=settings, overwrite=overwrite, progress=progress))
         if video:
             from openmore.viewer.preview_video import write_preview_video
 
-            write_preview_video(scene, video, overwrite=overwrite, progress=progress)
-    if plot:
-        _write_plot(name, scene, plot, truth)
-    for written in filter(None, (html, video, plot)):
-        typer.echo(f"wrote {written}")
+            written.append(write_preview_video(scene, video, overwrite=overwrite, progress=progress))
+        if plot:
+            _write_plot(name, scene, plot, truth)
+            written.append(plot)
+    for path in written:
+        typer.echo(f"wrote {path}")
 
 
 def _write_plot(name: str, scene: Reconstruction, plot: Path, truth: Path | None) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from openmore.data.sample import Sample
 from openmore.errors import DataError
 from openmore.io.atomic import atomic_folder, write_json, write_text
-from openmore.io.output import Kind
+from openmore.io.output import Kind, numbered
 
 FORMAT = "openmore-sample-1"
 _PNG = {"images": "rgb", "motion": "motion", "sky": "sky", "valid": "valid"}
@@ -30,7 +30,11 @@ _NPY = ("depth", "instances", "flow_forward", "flow_backward")
 SAMPLE = Kind(
     "a synthetic sequence",
     marks=("meta.json",),
-    parts=(*_PNG.values(), *_NPY, "poses.txt", "intrinsics.txt", "preview.mp4"),
+    parts=(
+        *(pattern for name in _PNG.values() for pattern in numbered(f"{name}/{{}}.png")),
+        *(pattern for name in _NPY for pattern in numbered(f"{name}/{{}}.npy")),
+        *"poses.txt intrinsics.txt preview.mp4".split(),
+    ),
 )
 
 

@@ -4,7 +4,8 @@ Choices
 - Intrinsics belong to the pictures that are written: original resolution when the source is still there.
 - Movers stay out of the points by default and are black in masks/, so that a static splat ignores them.
 - Points are the tracks the cameras were solved from, where geometric refinement left some; else, or with `dense`, the
-  filtered depth maps, each point with the one pixel it was seen in.
+  filtered depth maps, each point with the one pixel it was seen in. Tracks are static and are not filtered: options
+  that choose among depth's points are refused beside them.
 - Equal intrinsics share one camera; a network that predicts each frame's field of view gives one camera per frame
   unless `shared_camera` takes their median.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +28,8 @@ from openmore.export.points import PointOptions, gather
 from openmore.geometry.rotation import matrix_to_quaternion
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
+
+_DEPTH_ONLY = ("confidence", "edge", "voxel", "static_only", "max_points", "max_mover_points")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,18 @@ def write(
     write_binary(model, path / "sparse" / "0")
     if text:
         write_text(model, path / "sparse" / "0")
+
+
+def idle(recon: Reconstruction, options: dict[str, Any]) -> dict[str, str]:
+    """Those of `options` that choose among points from depth, where tracks are the points, with what to do."""
+    if options.get("tracks") is not None:
+        why = "the points are the tracks that are given, leave it out"
+    elif not options.get("dense") and solved_tracks(recon) is not None:
+        why = "the points are the tracks the cameras were solved from, add --dense (dense=True) for points from depth"
+    else:
+        return {}
+    static = ("static_only", True)  # as tracks are anyway
+    return {name: why for name, value in options.items() if name in _DEPTH_ONLY and (name, value) != static}
 
 
 def solved_tracks(recon: Reconstruction) -> Tracks | None:

@@ -17,6 +17,7 @@ import numpy as np
 from openmore.errors import InputError
 from openmore.export.cameras import frame_indices
 from openmore.io.atomic import write_json
+from openmore.io.images import write_png
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 
@@ -80,12 +81,10 @@ def write_exr(path: Path, depth: np.ndarray) -> None:
 
 def _write_png(path: Path, depth: np.ndarray, factor: float) -> int:
     """Write one 16-bit PNG; returns how many pixels were too far for it."""
-    import cv2
-
     values = np.rint(np.where(np.isfinite(depth), depth, 0).astype(np.float64) * factor)
     too_far = values > _LARGEST
     values[too_far | (values < 0)] = 0
-    cv2.imwrite(str(path), values.astype(np.uint16))
+    write_png(path, values.astype(np.uint16))
     return int(too_far.sum())
 
 

@@ -2,7 +2,8 @@
 
 Choices
 - Pictures come from the source at ORIGINAL resolution when it is a file or folder that still exists; otherwise from
-  the scene at model resolution. The caller gets the shape and makes matching intrinsics.
+  the scene at model resolution. Giant ones come as the reader gives them, reduced. The caller gets the shape that was
+  written and makes matching intrinsics.
 - A source that no longer yields the scene's frames is an error, not a quiet change of resolution.
 - Masks follow COLMAP and nerfstudio: black pixels (movers) are ignored, white ones are used.
 """
@@ -19,6 +20,7 @@ import numpy as np
 
 from openmore.errors import DataError, InputError
 from openmore.export.cameras import frame_indices
+from openmore.io.images import MAX_SIDE, write_png
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
 
@@ -48,13 +50,17 @@ def write_images(
 
     folder.mkdir(parents=True)
     names = [f"{index:06d}.jpg" for index in frame_indices(recon)]
-    if _use_source(recon, choice):
-        pictures, shape = _source_pictures(recon), recon.info.original_shape
-    else:
-        pictures, shape = _model_pictures(recon), recon.info.model_shape
-    for number, picture in enumerate(pictures):
+    from_source = _use_source(recon, choice)
+    shape = full = recon.info.original_shape if from_source else recon.info.model_shape
+    for number, picture in enumerate(_source_pictures(recon) if from_source else _model_pictures(recon)):
+        height, width = picture.shape[:2]
+        if number and (height, width) != shape:
+            raise DataError(f"{names[number]} is {width}x{height}, the first {shape[1]}x{shape[0]}: use images='model'")
+        shape = height, width
         Image.fromarray(picture).save(folder / names[number], quality=_QUALITY, subsampling=0)
         progress("images", number + 1, len(names))
+    if shape != tuple(full):
+        log.warning("pictures longer than %d pixels are exported reduced, %dx%d", MAX_SIDE, shape[1], shape[0])
     return ImageSet(names, shape)
 
 
@@ -76,7 +82,7 @@ def write_masks(recon: Reconstruction, folder: Path, images: ImageSet, threshold
         moving = cv2.dilate((frame.motion >= threshold).astype(np.uint8), kernel)
         mask = cv2.resize((1 - moving) * 255, (width, height), interpolation=cv2.INTER_NEAREST)
         names.append(f"{image}.png")
-        cv2.imwrite(str(folder / names[-1]), mask)
+        write_png(folder / names[-1], mask)
     return names
 
 
@@ -103,8 +109,8 @@ def _source_pictures(recon: Reconstruction) -> Iterator[np.ndarray]:
     for frame in frames(recon.info.source, start=wanted[0]):
         if frame.index != wanted[found]:
             continue
-        if frame.image.shape[:2] != tuple(recon.info.original_shape):
-            raise _changed(recon, f"frame {frame.index} is {frame.image.shape[:2]} now")
+        if frame.original_shape != tuple(recon.info.original_shape):
+            raise _changed(recon, f"frame {frame.index} is {frame.original_shape} now")
         yield frame.image
         found += 1
         if found == len(wanted):

@@ -4,6 +4,10 @@ Choices
 - A format is a module of this folder with `write(recon, path, *, progress, ...)`. Its keyword arguments are its
   options; a writer that makes point clouds takes `points: PointOptions`, whose fields then are options too. The
   writer's default for `points` is the format's default (COLMAP leaves movers out).
+- A module may have `idle(recon, options)`, the options that make no difference to this scene and what to do: they are
+  refused, for who gives one expects another output.
+- A format that is named writes to whatever ending it is given, but to none that says another format, and USD, whose
+  library goes by the ending, to its own only.
 - Writers write plainly to the path they are given: it is a temporary place, renamed when they return.
 - Nothing existing is replaced unless `overwrite` says so.
 """
@@ -24,6 +28,7 @@ from typing import Any
 from openmore.errors import InputError
 from openmore.export.points import PointOptions
 from openmore.io.atomic import atomic_folder, write_json
+from openmore.io.exports import FOLDERS, MARK
 from openmore.io.output import FILE, Kind, require_replaceable
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Reconstruction
@@ -38,6 +43,7 @@ class Format:
     name: str  # also the module of openmore.export that holds `write`
     suffixes: tuple[str, ...]
     summary: str
+    by_suffix: bool = False  # its library takes no other endings
 
     @property
     def is_folder(self) -> bool:
@@ -46,7 +52,7 @@ class Format:
     @property
     def output(self) -> Kind:
         """What it writes, as it is known again."""
-        return Kind(f"{self.name} written by openmore", (_MARK,), _PARTS[self.name]) if self.is_folder else FILE
+        return Kind(f"{self.name} written by openmore", (MARK,), FOLDERS[self.name]) if self.is_folder else FILE
 
     def writer(self) -> Callable[..., None]:
         return import_module(f"openmore.export.{self.name}").write
@@ -56,6 +62,11 @@ class Format:
         own = set(_keywords(self.writer())) - {"progress", "points"}
         return own | (_POINT_FIELDS if "points" in _keywords(self.writer()) else set())
 
+    def idle(self, recon: Reconstruction, options: dict[str, Any]) -> dict[str, str]:
+        """Those of `options` that make no difference to this scene, each with why and what to do."""
+        find = getattr(import_module(f"openmore.export.{self.name}"), "idle", None)
+        return {} if find is None else find(recon, options)
+
 
 _FORMATS = {
     f.name: f
@@ -63,21 +74,13 @@ _FORMATS = {
         Format("tum", (".txt", ".tum"), "camera path as TUM text (evo, SLAM tools)"),
         Format("ply", (".ply",), "coloured point cloud (MeshLab, CloudCompare, Blender)"),
         Format("glb", (".glb",), "animated 4D scene with cameras (Blender, web viewers, Windows, Android)"),
-        Format("usd", (".usd", ".usda", ".usdc"), "time-sampled points and camera (Houdini, Blender, Omniverse)"),
+        Format("usd", (".usd", ".usda", ".usdc"), "time-sampled points and camera (Houdini, Blender, Omniverse)", True),
         Format("rerun", (".rrd",), "recording for the rerun viewer"),
         Format("npz", (".npz",), "every array in one numpy file"),
         Format("colmap", (), "COLMAP project with images and masks (gsplat, 3DGS, COLMAP)"),
         Format("nerfstudio", (), "transforms.json with images, masks and points (nerfstudio)"),
         Format("depth", (), "depth as 16-bit PNG, or OpenEXR with files='exr'"),
     )
-}
-
-# Other programs write COLMAP and nerfstudio folders too: only with this file in it is a folder known to be ours.
-_MARK = "openmore.json"
-_PARTS = {
-    "colmap": ("images", "masks", "sparse"),
-    "nerfstudio": ("transforms.json", "images", "masks", "sparse_pc.ply"),
-    "depth": ("depth.json", "*.png", "*.exr"),
 }
 
 
@@ -99,8 +102,8 @@ def export(
 
     Without `format` the suffix decides; folder formats have none and are named. Options are those of the format's
     `write` function and, for point clouds, the fields of `PointOptions`. Raises InputError for an unknown format,
-    suffix or option, for an existing path without `overwrite` or a folder of something else, and when
-    filtering leaves no point.
+    suffix or option, an option without effect, an existing path without `overwrite` or a folder of something else, and
+    when filtering leaves no point.
     """
     path = Path(path)
     chosen = find_format(path, format)
@@ -108,25 +111,39 @@ def export(
         raise InputError("the scene has no frames: nothing to export")
     write = chosen.writer()
     arguments = _arguments(chosen, write, options)
+    for name, reason in chosen.idle(recon, options).items():
+        raise InputError(f"{name} has no effect on {chosen.name}: {reason}")
     place = atomic_folder(path, chosen.output, overwrite) if chosen.is_folder else _atomic_path(path, overwrite)
     with place as temporary:
         write(recon, temporary, progress=progress, **arguments)
         if chosen.is_folder:
-            write_json(temporary / _MARK, {"format": chosen.name, "source": recon.info.source})
+            write_json(temporary / MARK, {"format": chosen.name, "source": recon.info.source})
     return path
 
 
 def find_format(path: Path, name: str | None) -> Format:
-    """The format called `name`, or the one that owns the path's suffix. Raises InputError listing all formats."""
+    """The format called `name`, or the one that owns the path's suffix.
+
+    Raises InputError listing all formats when there is none, and for a name and a suffix that do not go together.
+    """
+    owner = next((f for f in _FORMATS.values() if path.suffix.lower() in f.suffixes), None)
     if name is not None:
-        if name not in _FORMATS:
-            raise InputError(f"unknown export format {name!r}: expected one of {', '.join(_FORMATS)}")
-        return _FORMATS[name]
-    for candidate in _FORMATS.values():
-        if path.suffix.lower() in candidate.suffixes:
-            return candidate
+        chosen = named_format(name)
+        if owner is not chosen and (owner is not None or chosen.by_suffix):
+            ends = " or ".join(chosen.suffixes) or "no ending, for it is a folder"
+            raise InputError(f"{path.name!r} is no name for {name}: give one with {ends}")
+        return chosen
+    if owner is not None:
+        return owner
     listing = ", ".join(f"{f.name} ({' '.join(f.suffixes) or 'folder: give format='})" for f in _FORMATS.values())
     raise InputError(f"cannot tell the export format from {path.name!r}: expected one of {listing}")
+
+
+def named_format(name: str) -> Format:
+    """The format called `name`. Raises InputError listing all formats."""
+    if name not in _FORMATS:
+        raise InputError(f"unknown export format {name!r}: expected one of {', '.join(_FORMATS)}")
+    return _FORMATS[name]
 
 
 def _arguments(chosen: Format, write: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:

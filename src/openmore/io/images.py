@@ -1,10 +1,11 @@
-"""Pictures from files: upright, 8-bit RGB, in natural order; and the reader for folders, globs and lists of them.
+"""Pictures from files: upright, 8-bit RGB, in natural order; the reader for folders, globs and lists of them; PNGs.
 
 Choices
 - EXIF orientation is applied; transparency is laid on white; 16 bits become 8 by rounding x / 257.
 - A picture longer than `MAX_SIDE` is reduced by a whole factor while it is read (JPEG: inside the decoder), so that
   a 20,000-pixel panorama never exists in memory at full size; `Frame.original_shape` keeps the truth.
 - Headers of all files are read first: mixed sizes are told before any work is done, not after an hour.
+- Pictures are written by Pillow: OpenCV's writer returns False on a full disk, and nobody hears of it.
 - When pictures were taken is asked of `clock`: 30 frames per second unless their names or a file say otherwise.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from openmore.errors import InputError
+from openmore.io.atomic import atomic_file
 from openmore.io.clock import picture_times, rate
 from openmore.io.source import DamagedFrame, Frame, LazyFrame, SourceInfo, check_usable, missing_path
 
@@ -110,6 +112,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write [H, W] or [H, W, 3] uint8, or [H, W] uint16, whole or not at all. Raises InputError on a full disk."""
+    with atomic_file(path) as handle:
+        Image.fromarray(pixels).save(handle, "PNG", compress_level=1)  # as fast as it gets, some bytes larger
 
 
 def _open(path: Path) -> Image.Image:

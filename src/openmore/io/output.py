@@ -2,7 +2,8 @@
 
 Choices
 - What is absent is free, and so is an empty folder. What is there is replaced only when asked (`overwrite`), a folder
-  only if it is an output of the same kind and holds nothing else: what OpenMoRe did not write is never deleted.
+  only if it is an output of the same kind and holds nothing else, subfolders included: what OpenMoRe did not write is
+  never deleted.
 - A link is never replaced: the output would take the link's place, not its target's.
 - A place is tried before the work, not guessed: a temporary folder beside the output meets names that are too long,
   read-only folders and full disks as the output itself would.
@@ -24,20 +25,15 @@ _STRAY = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave i
 
 @dataclass(frozen=True)
 class Kind:
-    """An output as it is known again. Names are those at the top of the folder, patterns allowed."""
+    """An output as it is known again. Names are relative to the folder (`depth/000000.npy`), patterns allowed."""
 
     name: str  # with its article, for messages
     marks: tuple[str, ...] = ()  # one of them is in every such folder; none: it is never replaced
     parts: tuple[str, ...] = ()  # what else such a folder may hold
 
     def foreign(self, folder: Path) -> str | None:
-        """Something in `folder` that is not of this kind; None when all of it is."""
-        own = (*self.marks, *self.parts)
-        known = (*own, *(f".{name}.????????" for name in own), *_STRAY)  # a killed run leaves temporary files
-        for entry in sorted(folder.iterdir()):
-            if not any(fnmatch(entry.name, pattern) for pattern in known):
-                return entry.name
-        return None
+        """Something in `folder`, relative to it, that is not of this kind; None when all of it is."""
+        return _foreign(folder, [name.split("/") for name in (*self.marks, *self.parts)])
 
     def owns(self, folder: Path) -> bool:
         """Whether one of the marks is there."""
@@ -45,6 +41,11 @@ class Kind:
 
 
 FILE = Kind("a file")
+
+
+def numbered(pattern: str, digits: int = 6) -> tuple[str, ...]:
+    """`depth/{}.npy` -> patterns of the files of all frames; a long stream's numbers grow by a digit."""
+    return tuple(pattern.format("[0-9]" * count) for count in (digits, digits + 1))
 
 
 def require_replaceable(path: Path, kind: Kind, overwrite: bool = False) -> None:
@@ -109,6 +110,20 @@ def _require_kind(path: Path, kind: Kind) -> None:
         raise InputError(f"{path} exists and is not {kind.name}{held}: {advice}")
     if foreign is not None:
         raise InputError(f"{path} holds {foreign}, which is no part of {kind.name}: move it away, or {advice}")
+
+
+def _foreign(folder: Path, own: list[list[str]]) -> str | None:
+    """Something in `folder` that fits none of the names, which are split at their slashes."""
+    for entry in sorted(folder.iterdir()):
+        inside = [rest for first, *rest in own if fnmatch(entry.name, first)]
+        if [] in inside or entry.name in _STRAY or any(fnmatch(entry.name, f".{name[0]}.????????") for name in own):
+            continue  # ours, or what a killed run leaves: temporary files
+        if not inside or entry.is_symlink() or not entry.is_dir():
+            return entry.name
+        found = _foreign(entry, inside)
+        if found is not None:
+            return f"{entry.name}/{found}"
+    return None
 
 
 def _is_empty_folder(path: Path) -> bool:

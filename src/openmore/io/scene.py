@@ -4,12 +4,15 @@ Choices
 - `write_scene` writes beside the target and renames: an old scene survives until the new one is whole. Only folders
   that are scenes are ever overwritten.
 - Reading opens scene.json and cameras.json only; dense arrays are read frame by frame when they are asked for.
+- A scene whose stream runs still, or was killed, is read as far as it is written, with a warning: its frames are whole.
+  What its stream would have said at the end (source, weights) is unknown.
 - The format carries a version; a newer one is refused with a clear line instead of being half understood.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from dataclasses import fields
 from pathlib import Path
@@ -19,9 +22,11 @@ from openmore.errors import DataError
 from openmore.io.atomic import atomic_folder
 from openmore.io.scene_arrays import SceneFrames
 from openmore.io.scene_tracks import read_tracks, write_tracks
-from openmore.io.scene_writer import FORMAT, JOURNAL, SCENE, VERSION, SceneWriter, journal_entries
+from openmore.io.scene_writer import FORMAT, JOURNAL, SCENE, VERSION, SceneWriter, journal_entries, written_arrays
 from openmore.io.source import missing_path
 from openmore.types import Reconstruction, SceneInfo
+
+log = logging.getLogger(__name__)
 
 __all__ = ["SceneFrames", "SceneWriter", "read_scene", "write_scene"]
 
@@ -43,6 +48,8 @@ def write_scene(recon: Reconstruction, path: Path, overwrite: bool = False) -> P
 
 def read_scene(path: Path) -> Reconstruction:
     """Open a scene folder; frames are read when they are asked for. Raises DataError naming what is wrong."""
+    if (path / JOURNAL).exists() and not (path / "scene.json").exists():
+        return _read_unfinished(path)
     document = _read_document(path)
     names = {field.name for field in fields(SceneInfo)}
     try:
@@ -59,14 +66,28 @@ def read_scene(path: Path) -> Reconstruction:
     return Reconstruction(frames, info, path, read_tracks(path))
 
 
+def _read_unfinished(path: Path) -> Reconstruction:
+    """The frames that a stream has written so far."""
+    try:
+        entries = journal_entries(path / JOURNAL)
+        if not entries:
+            raise DataError(f"{path} is an unfinished scene without a frame: wait for its stream, or start it again")
+        arrays, shape = written_arrays(path)
+        frames = SceneFrames(path, entries, shape, arrays)
+    except (OSError, TypeError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+    warning = (
+        f"unfinished scene of {len(frames)} frames: its stream runs still, or was killed; source and weights unknown"
+    )
+    log.warning("%s: %s", path, warning)
+    original = frames.cameras[0].height, frames.cameras[0].width
+    info = SceneInfo("unknown", {"name": "unknown"}, "stream", shape, original, warnings=[warning])
+    return Reconstruction(frames, info, path)
+
+
 def _read_document(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise missing_path(path)
-    if (path / JOURNAL).exists() and not (path / "scene.json").exists():
-        count = len(journal_entries(path / JOURNAL))
-        raise DataError(
-            f"{path} is an unfinished scene of {count} frames: finish the stream that writes it, or resume it"
-        )
     document = _read_json(path / "scene.json")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path / 'scene.json'} does not describe a scene: expected format {FORMAT!r}")

@@ -1,7 +1,10 @@
 """Writes a scene folder frame by frame, in constant memory, so that a stream can be saved while it runs.
 
 Choices
-- Each finished frame adds a line to `frames.jsonl`; after a crash the same writer continues behind the last whole line.
+- Each finished frame adds a line to `frames.jsonl`; after a crash the same writer continues behind the last whole line,
+  and `io.scene` reads what is there.
+- Frames go to their place at once, so that a killed stream leaves them where they are looked for. An old scene is
+  therefore deleted before the first of them: kept aside it would need room for both, however long the stream.
 - `finish` turns the lines into cameras.json and writes scene.json last: a folder with scene.json is complete.
 - All frames of a scene have one shape and the same arrays, so that a reader never has to guess what a gap means.
 """
@@ -20,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from openmore.errors import DataError, InputError
+from openmore.io import exports
 from openmore.io.atomic import atomic_file, write_text
-from openmore.io.output import Kind, require_replaceable
+from openmore.io.output import Kind, numbered, require_replaceable
 from openmore.io.ply import write_ply
 from openmore.io.scene_arrays import ARRAYS, SceneFrames, arrays_of, camera_entry, write_arrays
 from openmore.io.trajectories import Trajectory, write_tum
@@ -33,9 +37,10 @@ SCENE = Kind(
     "a scene folder",
     marks=("scene.json", JOURNAL),
     parts=(
-        *ARRAYS,
+        *(pattern for name, kind in ARRAYS.items() for pattern in numbered(f"{name}/{{}}.{kind.suffix}")),
         *"cameras.json trajectory.txt refined_trajectory.txt points.ply tracks.npz".split(),
-        *"preview.png preview.mp4 exports".split(),
+        *"preview.png preview.mp4".split(),
+        *exports.parts("exports"),
     ),
 )
 CONVENTIONS = {
@@ -52,7 +57,7 @@ class SceneWriter:
     """Writes a scene folder frame by frame in constant memory.
 
     `resume` continues an unfinished folder (`count` says how many frames it holds, `last_index` which source frame
-    came last); `overwrite` replaces a scene. Raises InputError when `path` holds something else.
+    came last); `overwrite` deletes a scene that is there, at once. Raises InputError when `path` holds something else.
     """
 
     def __init__(self, path: Path, resume: bool = False, overwrite: bool = False):
@@ -107,9 +112,7 @@ class SceneWriter:
         if not entries:
             return
         self.count, self.last_index = len(entries), entries[-1]["index"]
-        self._arrays = [name for name in ARRAYS if (self.path / name).is_dir()]
-        height, width = np.load(self.path / "depth" / "000000.npy", mmap_mode="r").shape
-        self._shape = height, width
+        self._arrays, self._shape = written_arrays(self.path)
 
     def _check_uniform(self, frame: FramePrediction) -> None:
         arrays = arrays_of(frame)
@@ -168,6 +171,12 @@ def journal_entries(journal: Path) -> list[dict[str, Any]]:
     """The whole lines of a journal; a last line that was cut off is left out."""
     lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def written_arrays(path: Path) -> tuple[list[str], tuple[int, int]]:
+    """Names of the arrays in an unfinished folder, and (h, w). Raises OSError or ValueError for a damaged one."""
+    height, width = np.load(path / "depth" / "000000.npy", mmap_mode="r").shape
+    return [name for name in ARRAYS if (path / name).is_dir()], (height, width)
 
 
 def _write_cameras(path: Path, entries: list[dict[str, Any]]) -> None:

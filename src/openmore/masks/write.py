@@ -15,13 +15,17 @@ import numpy as np
 
 from openmore.errors import DataError
 from openmore.io.atomic import atomic_file, write_json
-from openmore.io.output import Kind
+from openmore.io.output import Kind, numbered
 from openmore.io.video import write_video
 from openmore.masks.clip import MaskClip
 from openmore.masks.pictures import explanation, overlay
 from openmore.masks.pipeline import MaskResult
 
-MASKS = Kind("a folder of masks", marks=("report.json",), parts=("masks", "overlay.mp4", "explain", "static.ply"))
+MASKS = Kind(
+    "a folder of masks",
+    marks=("report.json",),
+    parts=(*numbered("masks/{}.png", 5), *numbered("explain/{}.png", 5), "overlay.mp4", "static.ply"),
+)
 
 
 def write_result(
