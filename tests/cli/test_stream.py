@@ -156,6 +156,8 @@ def test_an_error_in_the_middle_keeps_what_there_is(
         (("--save-state", "."), "no plain file"),
         (("--refine-every", "5"), "--out"),
         (("--resume-state", "missing.safetensors"), "is not a saved stream"),
+        (("--refine", "geometry", "--save-state", "state"), "--save-state with --refine geometry: a state holds no"),
+        (("--refine", "geometry", "--resume-state", "state"), "--resume-state with --refine geometry: a state"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",
 )
@@ -166,7 +168,8 @@ def test_what_cannot_be_is_one_line(openmore: Callable, video: Path, arguments: 
 
 def test_settings_are_refused_before_weights_are_read(openmore: Callable, video: Path, tmp_path: Path) -> None:
     slow = ("--weights", tmp_path / "read_only_when_loaded.safetensors")
-    for wrong in (("--iterations", 0), ("--save-state", tmp_path), ("-o", tmp_path / ("x" * 250))):
+    unsaved = ("--refine", "geometry", "--resume-state", tmp_path / "state")
+    for wrong in (("--iterations", 0), ("--save-state", tmp_path), ("-o", tmp_path / ("x" * 250)), unsaved):
         assert openmore("stream", video, *slow, *wrong).code == 2
     assert openmore("stream", video, *slow).code == 3
 
