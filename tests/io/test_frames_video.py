@@ -10,7 +10,7 @@ import pytest
 
 from openmore.errors import InputError
 from openmore.io.frames import describe, frames, open_video
-from tests.io.clips import SHAPE, bar_width, make_video, picture, rotate_tag
+from tests.io.clips import SHAPE, bar_width, make_video, picture, rotate_tag, served
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,21 @@ def test_a_video_over_http(video: Path) -> None:
         assert [f.index for f in frames(url, stride=10)] == [0, 10, 20, 30]
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_bytes_over_http_have_an_end(tmp_path: Path, share: float) -> None:
+    """A raw stream tells no length: it is a recording all the same, and one that breaks off is noticed."""
+    data = make_video(tmp_path / "clip.h264").read_bytes()
+    skipped: list[str] = []
+    with served(data[: int(len(data) * share)], sized=len(data)) as url:
+        assert not describe(url).is_live and describe(url).frame_count is None
+        found = list(frames(url, on_skip=lambda _, reason: skipped.append(reason)))
+    assert [f.index for f in found] == list(range(len(found)))
+    if share == 1:
+        assert len(found) == 40 and not skipped
+    else:
+        assert 0 < len(found) < 40 and skipped[-1] == "the file ends early: the rest cannot be read"
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -6,6 +6,8 @@ Choices
 - A frame's number is its rank among the time stamps of all packets read so far, so a lost frame keeps its number and
   is reported under it. Formats without presentation times (AVI, raw streams) are counted instead: their n-th frame
   gets the n-th decoding time.
+- An address that tells a length in frames, seconds or bytes is a recording; others are live, and so is what
+  `_LIVE_SCHEMES` carry.
 - Damaged pictures that the decoder patched up from their neighbours are reported and left out, not reconstructed.
 """
 
@@ -29,6 +31,8 @@ _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "lrc"})  # FFmpeg play
 # Their packets carry decoding times at best: what they call presentation time is wrong for frames stored out of order.
 _CLOCKLESS_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "udp", "rtp", "srt", "tcp"})
+# The bytes of an address are those of a play list here, or made up by a camera.
+_SIZELESS_FORMATS = frozenset({"hls", "dash", "mpjpeg"})
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 20.0
 
 
@@ -54,6 +58,7 @@ class VideoReader:
         # Threads that work on whole frames hold back as many frames as there are cores.
         self._stream.thread_type = "SLICE" if self._is_live else "AUTO"
         self._has_clock = self._container.format.name not in _CLOCKLESS_FORMATS
+        self._broke_off = False  # while it was read
         self._first_stamp: int | None = None
         self._shape: tuple[int, int] | None = None
 
@@ -73,7 +78,7 @@ class VideoReader:
         shape = (stream.codec_context.height, stream.codec_context.width) if self.is_url else _first_shape(self.label)
         rate = float(stream.average_rate) if stream.average_rate else None
         count = None if self._is_live else stream.frames or _estimate(self._container.duration, rate)
-        return SourceInfo("url" if self.is_url else "video", count, shape, rate)
+        return SourceInfo("url" if self.is_url else "video", count, shape, rate, has_end=not self._is_live)
 
     def read(self) -> Iterator[LazyFrame]:
         """Every frame in display order. Raises EndedEarly when the file holds less than it promises."""
@@ -111,7 +116,7 @@ class VideoReader:
         # A length is no count: the last frame lasts we know not how long, so two average ones and 5 % are granted.
         if count and last_s * (1 + 2 / count) < 0.95 * promised:
             return f"at {last_s:.2f} s of {promised:.2f} s"
-        return None
+        return "the rest cannot be read" if self._broke_off and not self._is_live else None
 
     def _decode(self, waiting: list[int]) -> Iterator[Any]:
         """Decoded frames; None for a packet that an edit list hides. Fills `waiting` with packet time stamps."""
@@ -122,6 +127,7 @@ class VideoReader:
             try:
                 packet = next(packets, None)
             except av.FFmpegError:  # the file or connection broke off; what was read stays good
+                self._broke_off = True
                 with suppress(av.FFmpegError):
                     yield from self._stream.decode(None)
                 return
@@ -166,7 +172,10 @@ class VideoReader:
 
 def _runs_on(url: str, container: Any) -> bool:
     """Whether a stream produces frames without us: by its protocol, or because it declares no end."""
-    return url.split("://")[0] in _LIVE_SCHEMES or not (container.streams.video[0].frames or container.duration)
+    if url.split("://")[0] in _LIVE_SCHEMES:
+        return True
+    sized = container.format.name not in _SIZELESS_FORMATS and container.size > 0  # negative: not told
+    return not (sized or container.streams.video[0].frames or container.duration)
 
 
 def upright(picture: Any) -> np.ndarray:
