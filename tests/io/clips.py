@@ -35,7 +35,11 @@ def bar_width(image: np.ndarray) -> int:
 
 
 def make_video(
-    path: Path, times_ms: list[int] | None = None, options: dict[str, str] | None = None, first: int = 0
+    path: Path,
+    times_ms: list[int] | None = None,
+    options: dict[str, str] | None = None,
+    first: int = 0,
+    pixel_width: Fraction | None = None,
 ) -> Path:
     """H.264 with B frames, a key frame every 10, one frame per time stamp (default: 40 at 10 per second).
 
@@ -47,6 +51,8 @@ def make_video(
         stream.height, stream.width = SHAPE
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _MILLISECOND
+        if pixel_width is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_width
         for i, time_ms in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(first + i), format="rgb24")
             frame.pts, frame.time_base = time_ms, _MILLISECOND
