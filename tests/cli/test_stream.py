@@ -86,6 +86,35 @@ def test_ctrl_c_ends_it_and_keeps_what_there_is(
     assert len(Reconstruction.load(tmp_path / "s")) == 3 and (tmp_path / "state").is_file()
 
 
+@pytest.mark.parametrize("every", [2, 3, 50])
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), StreamError("the frame is torn")], ids=["ctrl-c", "error"])
+def test_every_frame_is_refined_however_it_ends(
+    openmore: Callable, video: Path, tmp_path: Path, fourth_push: Callable, end: BaseException, every: int
+) -> None:
+    fourth_push(end)
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--refine-every", every)
+    assert ran.code == (0 if isinstance(end, KeyboardInterrupt) else 2)
+    path = read_trajectory(tmp_path / "s" / "refined_trajectory.txt")
+    np.testing.assert_allclose(path.times_s, read_trajectory(tmp_path / "s" / "trajectory.txt").times_s)
+    assert len(path.times_s) == 3
+
+
+def test_a_last_refinement_that_fails_keeps_the_earlier_ones(
+    openmore: Callable, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = StreamingSession.refine
+
+    def refine(self: StreamingSession) -> object:
+        if self.frames_seen > 5:
+            raise StreamError("no memory is left")
+        return real(self)
+
+    monkeypatch.setattr(StreamingSession, "refine", refine)
+    ran = openmore("stream", video, "-o", tmp_path / "s", *TINY, "--refine-every", 5)
+    assert ran.code == 2 and ran.message == "openmore: no memory is left"
+    assert len(read_trajectory(tmp_path / "s" / "refined_trajectory.txt").times_s) == 5
+
+
 def test_a_state_that_cannot_be_saved_does_not_cost_the_scene(
     openmore: Callable, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +156,8 @@ def test_an_error_in_the_middle_keeps_what_there_is(
         (("--save-state", "."), "no plain file"),
         (("--refine-every", "5"), "--out"),
         (("--resume-state", "missing.safetensors"), "is not a saved stream"),
+        (("--refine", "geometry", "--save-state", "state"), "--save-state with --refine geometry: a state holds no"),
+        (("--refine", "geometry", "--resume-state", "state"), "--resume-state with --refine geometry: a state"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",
 )
@@ -137,7 +168,8 @@ def test_what_cannot_be_is_one_line(openmore: Callable, video: Path, arguments: 
 
 def test_settings_are_refused_before_weights_are_read(openmore: Callable, video: Path, tmp_path: Path) -> None:
     slow = ("--weights", tmp_path / "read_only_when_loaded.safetensors")
-    for wrong in (("--iterations", 0), ("--save-state", tmp_path), ("-o", tmp_path / ("x" * 250))):
+    unsaved = ("--refine", "geometry", "--resume-state", tmp_path / "state")
+    for wrong in (("--iterations", 0), ("--save-state", tmp_path), ("-o", tmp_path / ("x" * 250)), unsaved):
         assert openmore("stream", video, *slow, *wrong).code == 2
     assert openmore("stream", video, *slow).code == 3
 

@@ -176,18 +176,21 @@ def test_grey_and_sixteen_bit(tmp_path: Path) -> None:
     assert load(tmp_path / "print.jpg").shape == (*SHAPE, 3)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])  # Pillow reads them from a TIFF in two ways
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation(tmp_path: Path, orientation: int, name: str, mode: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(picture(9)).save(tmp_path / "a.png", exif=exif)
+    stored = Image.fromarray(picture(9)).convert(mode)
+    stored.save(tmp_path / name, exif=exif)
     turned = {
         1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud,
         5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, 3), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
         8: np.rot90,
-    }[orientation](picture(9))  # fmt: skip
-    assert np.array_equal(load(tmp_path / "a.png"), turned)
-    assert describe(tmp_path / "a.png").shape == turned.shape[:2]
+    }[orientation](np.asarray(stored.convert("RGB")))  # fmt: skip
+    assert np.array_equal(load(tmp_path / name), turned)
+    assert describe(tmp_path / name).shape == read_image(tmp_path / name)[1] == turned.shape[:2]
 
 
 # bad input

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from openmore.errors import InputError
 from openmore.io.frames import describe, frames, open_video
-from tests.io.clips import SHAPE, bar_width, make_video, picture, rotate_tag
+from tests.io.clips import SHAPE, bar_width, make_video, picture, rotate_tag, served
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,32 @@ def test_a_colon_in_a_name_is_no_protocol(video: Path, tmp_path: Path, monkeypat
     (tmp_path / "12:30:00.mp4").write_bytes(video.read_bytes())
     monkeypatch.chdir(tmp_path)
     assert next(frames("12:30:00.mp4")).index == 0 and describe("12:30:00.mp4").kind == "video"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("pixel_width", [Fraction(4, 3), Fraction(8, 9)], ids=["hdv", "dv"])
+def test_pixels_come_out_square(tmp_path: Path, suffix: str, pixel_width: Fraction) -> None:
+    clip = make_video(tmp_path / f"clip{suffix}", pixel_width=pixel_width)
+    height, width = SHAPE[0], round(SHAPE[1] * pixel_width)
+    assert describe(clip).shape == (height, width)
+    found = list(frames(clip))
+    assert all(f.image.shape == (height, width, 3) == (*f.original_shape, 3) for f in found)
+    assert all(abs(bar_width(f.image) - f.index * pixel_width) <= 1.5 for f in found)
+
+
+def test_a_turned_video_is_stretched_along_its_own_rows(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", pixel_width=Fraction(4, 3))
+    phone = rotate_tag(clip, 90, tmp_path / "phone.mp4")
+    assert describe(phone).shape == next(frames(phone)).image.shape[:2] == (85, 48)
+    with served(make_video(tmp_path / "clip.ts", pixel_width=Fraction(4, 3)).read_bytes()) as url:
+        assert describe(url).shape == (48, 85)
+
+
+def test_almost_square_pixels_are_left_alone_and_absurd_ones_refused(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", pixel_width=Fraction(120, 119))  # 64.54 pixels: would be 65
+    assert describe(clip).shape == next(frames(clip)).image.shape[:2] == SHAPE
+    with pytest.raises(InputError, match=r"0\.125 times as wide as high"):
+        frames(make_video(tmp_path / "absurd.mp4", pixel_width=Fraction(1, 8)))
 
 
 def test_a_variable_frame_rate_keeps_true_times(tmp_path: Path) -> None:
@@ -146,6 +173,21 @@ def test_a_video_over_http(video: Path) -> None:
         assert [f.index for f in frames(url, stride=10)] == [0, 10, 20, 30]
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_bytes_over_http_have_an_end(tmp_path: Path, share: float) -> None:
+    """A raw stream tells no length: it is a recording all the same, and one that breaks off is noticed."""
+    data = make_video(tmp_path / "clip.h264").read_bytes()
+    skipped: list[str] = []
+    with served(data[: int(len(data) * share)], sized=len(data)) as url:
+        assert not describe(url).is_live and describe(url).frame_count is None
+        found = list(frames(url, on_skip=lambda _, reason: skipped.append(reason)))
+    assert [f.index for f in found] == list(range(len(found)))
+    if share == 1:
+        assert len(found) == 40 and not skipped
+    else:
+        assert 0 < len(found) < 40 and skipped[-1] == "the file ends early: the rest cannot be read"
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -9,7 +9,7 @@ from openmore.scale import Item, read_manifest, write_manifest
 
 
 def write(path: Path, text: str) -> Path:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -25,8 +25,15 @@ def test_json_lines_and_plain_lines_mix(tmp_path: Path) -> None:
     ]
 
 
+def test_names_in_every_script_are_ids(tmp_path: Path) -> None:
+    sources = ["視頻.mp4", "видео 1.mp4", "фото 1.mp4", "हिन्दी.mp4", "cafe\u0301.mp4", "clip [1] (2).mp4"]
+    items = read_manifest(write(tmp_path / "m", "\n".join(sources)))
+    assert [item.id for item in items] == ["視頻", "видео_1", "фото_1", "हिन्दी", "caf\u00e9", "clip_1_2_"]
+    assert [item.source for item in items] == sources
+
+
 def test_round_trip(tmp_path: Path) -> None:
-    items = [Item("a", "a.mp4", {"stride": 2}), Item("b", "b")]
+    items = [Item("a", "a.mp4", {"stride": 2}), Item("b", "b"), Item("видео_1", "видео 1.mp4")]
     write_manifest(tmp_path / "m.jsonl", items)
     assert read_manifest(tmp_path / "m.jsonl") == items
 
@@ -38,6 +45,9 @@ def test_round_trip(tmp_path: Path) -> None:
         ('{"source": \n', "line 1: not JSON"),
         ('{"id": "a"}\n', "line 1: there is no source"),
         ('{"id": "../a", "source": "a"}\n', "no plain name"),
+        ('{"id": "a b", "source": "a"}\n', "no plain name"),
+        ("🎬.mp4\n", "line 1: id '' is no plain name"),
+        ("caf\u00e9.mp4\nb/cafe\u0301.mp4\n", "line 2: id 'caf\u00e9' is taken by line 1"),
         ("# nothing\n", "names no clips"),
     ],
 )

@@ -88,6 +88,8 @@ def test_refined_cameras_come_every_so_often(model: MoRe, tmp_path: Path) -> Non
         run(session, frames, output, refine_every=3, on_refined=got.append)
     assert [refined.frames for refined in got] == [(0, 1, 2), (0, 3, 4, 5), (0, 4, 5, 6)]
     path = RefinedPath()
+    path.save(tmp_path / "refined.txt")
+    assert not list(tmp_path.iterdir())  # there is nothing yet
     for refined in got:
         path.add(refined, {i: i / 10 for i in range(1, 7)})
     path.save(tmp_path / "refined.txt")

@@ -17,8 +17,11 @@ from openmore.io.source import DamagedFrame, LazyFrame, SourceInfo
 from openmore.streaming import live_sources
 from openmore.streaming.streamers import InputStreamer, Mailbox, OutputStreamer
 from openmore.types import Camera, FramePrediction, SceneInfo
+from tests.io.clips import bar_width, make_video, served
 from tests.streaming.conftest import pictures
 
+STREAMED = {".h264": {}, ".mkv": {"live": "1"}}  # what a muxer is told that cannot go back to write a length
+HASTY = {"buffer": 200, "retry_s": 0.01, "max_frames": 200}
 INFO = SceneInfo("source", {}, "stream", (4, 6), (8, 12))
 
 
@@ -252,6 +255,33 @@ def test_a_damaged_live_frame_is_skipped(camera, monkeypatch: pytest.MonkeyPatch
     with InputStreamer(0, buffer=9, reconnects=0) as stream:
         assert len(list(stream)) == 2
     assert stream.skipped == [{"index": 2, "reason": "torn"}]
+
+
+@pytest.mark.parametrize("suffix", [".h264", ".mkv"])
+def test_a_clip_over_http_without_a_length_is_not_played_again(tmp_path: Path, suffix: str) -> None:
+    clip = make_video(tmp_path / f"clip{suffix}", options=STREAMED[suffix]).read_bytes()
+    with served(clip) as url, InputStreamer(url, **HASTY) as stream:
+        assert stream.live  # as far as one can see
+        seen = list(stream)
+    assert [frame.index for frame in seen] == list(range(40))
+    assert f"{url} began anew: taken for a recording that has ended" in stream.warnings
+
+
+def test_a_live_source_over_http_comes_back(tmp_path: Path) -> None:
+    one, other = (make_video(tmp_path / f"{i}.h264", first=i).read_bytes() for i in (0, 20))
+    with served(one[: len(one) // 2], other) as url, InputStreamer(url, **HASTY) as stream:
+        seen = [bar_width(frame.image) for frame in stream]
+    begun = len(seen) - 40
+    assert 0 < begun < 40 and seen == pytest.approx([*range(begun), *range(20, 60)], abs=1)
+
+
+def test_a_live_source_that_tells_its_end_by_now_is_over(camera) -> None:
+    fake = camera(3, 3, 3)
+    fake.hold.clear()
+    with InputStreamer("rtsp://camera", **HASTY) as stream:
+        fake.info = SourceInfo("url", 3, (60, 80), 30.0)
+        fake.hold.set()
+        assert len(list(stream)) == 3
 
 
 # -- output -----------------------------------------------------------------------------------------------------------

@@ -68,6 +68,9 @@ def stream(
         raise ConfigError(f"--iterations {iterations}: expected 1..{MOST_ITERATIONS}")
     if refine not in ("none", "geometry"):
         raise ConfigError(f"--refine {refine}: a stream knows none and geometry; --refine-every re-aggregates cameras")
+    if refine == "geometry" and (save_state or resume_state):  # the map of its window would begin anew elsewhere
+        given = "--save-state" if save_state else "--resume-state"
+        raise ConfigError(f"{given} with --refine geometry: a state holds no window of keyframes, leave one out")
     from openmore.model.more import MoRe
     from openmore.pipeline import Options, outputs_of
     from openmore.refinement.stream.window import SlidingWindow

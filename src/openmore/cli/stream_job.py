@@ -47,6 +47,7 @@ class Job:
         self.cache_mb = 0.0
         self.warnings: list[str] = []
         self._times_s: dict[int, float] = {}
+        self._refined_frames = 0  # frames there were when the cameras were refined last
 
     def run(self) -> OpenMoReError | BrokenPipeError | None:
         """Until the source ends, a signal, or an error, which is returned: what was predicted is still to be saved."""
@@ -74,7 +75,7 @@ class Job:
         return None
 
     def finish(self, out: Path | None, save_state: Path | None, error: Exception | None) -> None:
-        """Close the output with its report, save the refined path and the state."""
+        """Close the output with its report, refine what is left, save the refined path and the state."""
         from openmore.pipeline import Clock, scene_info
 
         if not self.meter.frames or self.session.sizing is None:
@@ -98,7 +99,7 @@ class Job:
         try:
             self.output.finish(info)
             if out is not None and self.refine_every:
-                self.refined.save(out / "refined_trajectory.txt")
+                self._save_refined(out / "refined_trajectory.txt")
         finally:  # a scene that cannot be written does not cost the state, nor the other way round
             if save_state is not None:
                 self.session.save(save_state)
@@ -113,8 +114,17 @@ class Job:
         assert self.polish is not None
         return self.polish.push(frame.image, prediction)
 
+    def _save_refined(self, path: Path) -> None:
+        """The refined path of all frames, whatever ended the stream: `live.run` refines at the source's end only."""
+        try:
+            if self._refined_frames != self.meter.frames:
+                self._refine(self.session.refine())
+        finally:  # what was refined before stays good
+            self.refined.save(path)
+
     def _refine(self, refined: Refined) -> None:
         self.refined.add(refined, self._times_s)
+        self._refined_frames = self.meter.frames
 
     def line(self) -> str:
         """Frames, rate, latency, cache and losses so far."""

@@ -1,7 +1,8 @@
 """Pictures from files: upright, 8-bit RGB, in natural order; the reader for folders, globs and lists of them; PNGs.
 
 Choices
-- EXIF orientation is applied; transparency is laid on white; 16 bits become 8 by rounding x / 257.
+- EXIF orientation is applied, once: Pillow turns TIFFs itself. Transparency is laid on white; 16 bits become 8 by
+  rounding x / 257.
 - A picture longer than `MAX_SIDE` is reduced by a whole factor while it is read (JPEG: inside the decoder), so that
   a 20,000-pixel panorama never exists in memory at full size; `Frame.original_shape` keeps the truth.
 - Headers of all files are read first: mixed sizes are told before any work is done, not after an hour.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from openmore.errors import InputError
 from openmore.io.atomic import atomic_file
@@ -65,7 +67,7 @@ def _contents(entries: list[Path]) -> str:
 def image_shape(path: Path) -> tuple[int, int]:
     """(height, width) of the upright picture, from the header. Raises DamagedFrame, or InputError if it is giant."""
     with _open(path) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         sideways = _orientation(image) in _SIDEWAYS
     return (width, height) if sideways else (height, width)
 
@@ -85,6 +87,9 @@ def read_image(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
         orientation, factor = _orientation(image), -(-max(image.size) // MAX_SIDE)
         if factor > 1:
             image.draft("RGB", (image.width // factor, image.height // factor))
+        if isinstance(image, TiffImageFile):  # Pillow turns it itself while it decodes,
+            orientation = 1
+            image.filename = ""  # and takes height for width when it may map the file into memory
         try:
             rgb = to_rgb(image)
         except _BROKEN as error:
@@ -93,6 +98,11 @@ def read_image(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
         rgb = rgb.reduce(-(-max(rgb.size) // MAX_SIDE))
     rgb.getexif()[_ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(rgb)), shape
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) in the file, whatever its orientation; Pillow 11 on gives a TIFF's size turned already."""
+    return (image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]) if isinstance(image, TiffImageFile) else image.size
 
 
 def _orientation(image: Image.Image) -> int:

@@ -45,11 +45,12 @@ class SourceInfo:
     frame_count: int | None  # as declared, or estimated from the length; None: live or not declared
     shape: tuple[int, int]  # (height, width) of the upright frames, pixels
     fps: float | None  # average frames per second; None: unknown
+    has_end: bool = False  # a recording, though `frame_count` may be unknown
 
     @property
     def is_live(self) -> bool:
         """True for sources that produce frames whether they are read or not."""
-        return self.kind in ("camera", "url") and self.frame_count is None
+        return self.kind in ("camera", "url") and self.frame_count is None and not self.has_end
 
 
 class DamagedFrame(Exception):

@@ -2,10 +2,13 @@
 
 Choices
 - PyAV: true time stamps, exact frame numbers, cut-off and damaged files.
-- The rotation a phone writes into the file is applied (PyAV leaves that to us).
+- The rotation a phone writes into the file is applied (PyAV leaves that to us), and pixels come out square, as cameras
+  are modelled: DV and HDV are stretched to the width they are shown at, before they are turned.
 - A frame's number is its rank among the time stamps of all packets read so far, so a lost frame keeps its number and
   is reported under it. Formats without presentation times (AVI, raw streams) are counted instead: their n-th frame
   gets the n-th decoding time.
+- An address that tells a length in frames, seconds or bytes is a recording; others are live, and so is what
+  `_LIVE_SCHEMES` carry.
 - Damaged pictures that the decoder patched up from their neighbours are reported and left out, not reconstructed.
 """
 
@@ -29,6 +32,10 @@ _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "lrc"})  # FFmpeg play
 # Their packets carry decoding times at best: what they call presentation time is wrong for frames stored out of order.
 _CLOCKLESS_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "udp", "rtp", "srt", "tcp"})
+# The bytes of an address are those of a play list here, or made up by a camera.
+_SIZELESS_FORMATS = frozenset({"hls", "dash", "mpjpeg"})
+WIDEST_PIXEL = 4.0  # or highest: known formats stay at 2
+SLIGHTLY_WIDE = 0.01  # what editors write for a size they rounded: not worth the sharpness that resampling costs
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 20.0
 
 
@@ -54,6 +61,8 @@ class VideoReader:
         # Threads that work on whole frames hold back as many frames as there are cores.
         self._stream.thread_type = "SLICE" if self._is_live else "AUTO"
         self._has_clock = self._container.format.name not in _CLOCKLESS_FORMATS
+        self._pixel_width = _pixel_width(self._stream, self.label)
+        self._broke_off = False  # while it was read
         self._first_stamp: int | None = None
         self._shape: tuple[int, int] | None = None
 
@@ -70,10 +79,11 @@ class VideoReader:
     def info(self) -> SourceInfo:
         """Count and rate as the container declares them; the first frame of a file is decoded for its rotation."""
         stream = self._stream
-        shape = (stream.codec_context.height, stream.codec_context.width) if self.is_url else _first_shape(self.label)
+        coded, wide = stream.codec_context, self._pixel_width
+        shape = (coded.height, round(coded.width * wide)) if self.is_url else _first_shape(self.label, wide)
         rate = float(stream.average_rate) if stream.average_rate else None
         count = None if self._is_live else stream.frames or _estimate(self._container.duration, rate)
-        return SourceInfo("url" if self.is_url else "video", count, shape, rate)
+        return SourceInfo("url" if self.is_url else "video", count, shape, rate, has_end=not self._is_live)
 
     def read(self) -> Iterator[LazyFrame]:
         """Every frame in display order. Raises EndedEarly when the file holds less than it promises."""
@@ -111,7 +121,7 @@ class VideoReader:
         # A length is no count: the last frame lasts we know not how long, so two average ones and 5 % are granted.
         if count and last_s * (1 + 2 / count) < 0.95 * promised:
             return f"at {last_s:.2f} s of {promised:.2f} s"
-        return None
+        return "the rest cannot be read" if self._broke_off and not self._is_live else None
 
     def _decode(self, waiting: list[int]) -> Iterator[Any]:
         """Decoded frames; None for a packet that an edit list hides. Fills `waiting` with packet time stamps."""
@@ -122,6 +132,7 @@ class VideoReader:
             try:
                 packet = next(packets, None)
             except av.FFmpegError:  # the file or connection broke off; what was read stays good
+                self._broke_off = True
                 with suppress(av.FFmpegError):
                     yield from self._stream.decode(None)
                 return
@@ -154,7 +165,7 @@ class VideoReader:
     def _load(self, picture: Any, index: int, time_s: float, name: str) -> Frame:
         if picture.is_corrupt:
             raise DamagedFrame("its data is damaged")
-        image = upright(picture)
+        image = upright(picture, self._pixel_width)
         if self._shape is None:
             check_usable(image.shape[:2], self.label)
             self._shape = image.shape[:2]
@@ -166,14 +177,28 @@ class VideoReader:
 
 def _runs_on(url: str, container: Any) -> bool:
     """Whether a stream produces frames without us: by its protocol, or because it declares no end."""
-    return url.split("://")[0] in _LIVE_SCHEMES or not (container.streams.video[0].frames or container.duration)
+    if url.split("://")[0] in _LIVE_SCHEMES:
+        return True
+    sized = container.format.name not in _SIZELESS_FORMATS and container.size > 0  # negative: not told
+    return not (sized or container.streams.video[0].frames or container.duration)
 
 
-def upright(picture: Any) -> np.ndarray:
-    """A PyAV frame -> [H, W, 3] uint8 RGB with the container's rotation applied."""
-    image = picture.to_ndarray(format="rgb24")
+def upright(picture: Any, pixel_width: float = 1.0) -> np.ndarray:
+    """A PyAV frame -> [H, W, 3] uint8 RGB of square pixels with the container's rotation applied."""
+    width = round(picture.width * pixel_width)
+    stretch = {} if width == picture.width else {"width": width, "interpolation": "BICUBIC"}
+    image = picture.to_ndarray(format="rgb24", **stretch)
     turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _pixel_width(stream: Any, label: str) -> float:
+    """Width of a pixel as coded over its height, 1 where the video does not say. Raises InputError for nonsense."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    if not 1 / WIDEST_PIXEL <= ratio <= WIDEST_PIXEL:
+        advice = "re-encode it with the true ratio (ffmpeg -vf setsar=1)"
+        raise InputError(f"{label} says its pixels are {ratio:g} times as wide as high, no camera's are: {advice}")
+    return ratio if abs(ratio - 1) > SLIGHTLY_WIDE else 1.0
 
 
 def _open_container(label: str, is_url: bool) -> Any:
@@ -203,14 +228,15 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _first_shape(label: str) -> tuple[int, int]:
-    """(height, width) of the first frame that decodes, upright."""
+def _first_shape(label: str, pixel_width: float) -> tuple[int, int]:
+    """(height, width) of the first frame that decodes, upright and of square pixels."""
     import av
 
     with _open_container(label, is_url=False) as container, suppress(av.FFmpegError):
         for picture in container.decode(container.streams.video[0]):
+            width, height = round(picture.width * pixel_width), picture.height
             sideways = round(picture.rotation / 90) % 2
-            return (picture.width, picture.height) if sideways else (picture.height, picture.width)
+            return (width, height) if sideways else (height, width)
     raise InputError(f"no frame of {label} can be decoded: re-encode it, or give another file")
 
 

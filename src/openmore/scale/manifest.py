@@ -3,6 +3,7 @@
 Choices
 - JSONL, one object per line: {"source": ..., "id": ..., options ...}; or plain text, one source per line.
 - The id names the result folder, so it must be unique and a plain name; without one it is the source's stem.
+- Letters of every script are plain, composed (NFC): two spellings that look the same are one id on some disks.
 - A bad line is refused with its number before any work starts.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 from openmore.errors import DataError, InputError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PUNCTUATION = "._-"
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,16 @@ def _stem(source: str) -> str:
     """A name for a source: file stem, or the folder's name for a folder called rgb or images."""
     path = Path(source)
     name = path.parent.name if path.name in ("rgb", "images", "frames") and path.parent.name else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")
+    plain = "".join(c if _is_plain(c) else " " for c in unicodedata.normalize("NFC", name))
+    return re.sub(" +", "_", plain).lstrip(_PUNCTUATION)
+
+
+def _is_plain(c: str) -> bool:
+    return c.isalnum() or c in _PUNCTUATION or unicodedata.category(c).startswith("M")  # vowel signs of many scripts
 
 
 def _checked(name: str, where: str) -> str:
-    if not _NAME.fullmatch(name):
+    name = unicodedata.normalize("NFC", name)
+    if not all(map(_is_plain, name)) or not name[:1].isalnum():
         raise DataError(f"{where}: id {name!r} is no plain name: give an id of letters, digits, '.', '_' and '-'")
     return name

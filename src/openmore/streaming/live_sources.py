@@ -4,6 +4,8 @@ Choices
 - Both are readers like those of `openmore.io`, so selection and damaged frames work as for files.
 - After a break the numbering goes on and time stands where the clock stands: a stream never runs backwards.
 - A source that is lost for good ends the stream; what was received stays good.
+- A recording that tells no length looks like a live source, and FFmpeg reports its end as it reports breaks. It shows
+  when it is opened again: over http it begins with the same picture, or by then tells its length. That is its end.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from openmore.errors import InputError
 from openmore.io.frames import open_source
-from openmore.io.source import EndedEarly, Frame, LazyFrame, Reader, SourceInfo
+from openmore.io.source import DamagedFrame, EndedEarly, Frame, LazyFrame, Reader, SourceInfo
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +39,20 @@ class Reconnecting:
         self.label, self.info = reader.label, reader.info
         self.reconnected = 0  # times
         self.lost = False  # whether the source went away for good
+        self.recording = False  # whether it turned out to be one, which ends
         self._source, self._reader, self._stop = source, reader, stop
         self._attempts, self._wait_s = attempts, wait_s
+        self._first: np.ndarray | None = None  # picture of the last connection, over http
 
     def read(self) -> Iterator[LazyFrame]:
-        """Frames of all connections as one sequence; ends when the source stays away."""
+        """Frames of all connections as one sequence; ends when the source stays away or starts over."""
         begun, base, base_s, attempts = time.monotonic(), 0, 0.0, 0
         while True:
             last = base - 1
             for lazy in self._until_it_breaks():
+                if last < base and self._starts_over(lazy):
+                    self.recording = True
+                    return
                 attempts, last = 0, base + lazy.index
                 yield _shifted(lazy, base, base_s)
             reopened = False
@@ -66,6 +73,13 @@ class Reconnecting:
         except EndedEarly as error:
             log.info("%s: %s", self.label, error)
 
+    def _starts_over(self, lazy: LazyFrame) -> bool:
+        """Whether this connection, of which `lazy` is the first frame, gives a recording from its start."""
+        before = self._first
+        self._first = _picture(lazy) if str(self._source).startswith(("http://", "https://")) else None
+        same = before is not None and self._first is not None and np.array_equal(before, self._first)
+        return same or (self.reconnected > 0 and not self._reader.info.is_live)
+
     def _reopen(self, wait_s: float) -> bool:
         self._reader.close()
         if self._stop.wait(wait_s):
@@ -78,6 +92,14 @@ class Reconnecting:
         self.reconnected += 1
         log.warning("%s broke off and was opened again", self.label)
         return True
+
+
+def _picture(lazy: LazyFrame) -> np.ndarray | None:
+    """[H, W, 3] uint8, None when it is damaged."""
+    try:
+        return lazy.load().image
+    except DamagedFrame:
+        return None
 
 
 def _shifted(lazy: LazyFrame, index: int, time_s: float) -> LazyFrame:

@@ -109,6 +109,8 @@ class RefinedPath:
                 self._poses[position] = times_s[position], camera.world_from_cam
 
     def save(self, path: Path) -> None:
-        """Write them in TUM format, atomically. Raises InputError."""
+        """Write them in TUM format, atomically; no file when there are none. Raises InputError."""
+        if not self._poses:
+            return
         times_s, poses = zip(*(self._poses[position] for position in sorted(self._poses)))
         write_tum(path, Trajectory(np.array(times_s), np.stack(poses)))

@@ -138,6 +138,7 @@ class InputStreamer:
         if isinstance(reader, Reconnecting):
             found += [f"{self.label} was opened again {reader.reconnected} time(s)"] if reader.reconnected else []
             found += [f"{self.label} went away"] if reader.lost else []
+            found += [f"{self.label} began anew: taken for a recording that has ended"] if reader.recording else []
         return found
 
     def close(self) -> None:
