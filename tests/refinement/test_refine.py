@@ -121,19 +121,32 @@ def test_a_focal_length_that_explains_little_is_not_the_last_one_tried(
 ) -> None:
     solve, begun = shot._moving, []
 
-    def weak_far_from_the_guess(seen: shot.ShotInput, start: np.ndarray) -> shot.ShotSolution | None:
+    def weak_far_from_the_guess(
+        seen: shot.ShotInput, start: np.ndarray, most: int | None = None
+    ) -> shot.ShotSolution | None:
         begun.append(start[0, 0])
-        solution = solve(seen, start)
+        solution = solve(seen, start, most)
         assert solution is not None
         if start[0, 0] == seen.K[0, 0]:
             return solution
         return replace(solution, fit=replace(solution.fit, inlier_share=0.3, support=0.3 * solution.fit.support))
 
+    monkeypatch.setattr(shot, "SHORT", 0)  # a short shot begins with several focal lengths anyway
+    monkeypatch.setattr("openmore.refinement.cameras.starts.SHORT", 0)
     monkeypatch.setattr(shot, "estimate_intrinsics", lambda seen: shot._with_focal(seen.K, 900.0))
     monkeypatch.setattr(shot, "_moving", weak_far_from_the_guess)
     result = refine(images, disturbed(cameras), K)
     assert begun == [900.0, pytest.approx(210.0)] and result.report.camera_motion == "moving"
     assert rotation_errors_deg(result.world_from_cam, cameras).max() < 0.5
+
+
+def test_a_short_shot_does_not_stay_where_a_wrong_vote_began(
+    cameras: np.ndarray, images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shot, "estimate_intrinsics", lambda seen: shot._with_focal(seen.K, 900.0))
+    result = refine(images, disturbed(cameras), K)
+    assert rotation_errors_deg(result.world_from_cam, cameras).max() < 0.5
+    assert result.K[0, 0, 0] == pytest.approx(210, rel=0.1)
 
 
 def test_no_texture(cameras: np.ndarray) -> None:

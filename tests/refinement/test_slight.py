@@ -90,7 +90,7 @@ def test_a_clip_that_hardly_moves_is_solved_as_one(monkeypatch: pytest.MonkeyPat
     """Where the map is no better than the turn: here there is none."""
     cv2.setRNGSeed(0)
     truth = walk(6, 0.008, turn=0.01)
-    monkeypatch.setattr("openmore.refinement.cameras.shot._moving", lambda shot, K: None)
+    monkeypatch.setattr("openmore.refinement.cameras.shot._moving", lambda *_: None)
     result = refine(film(ROOM, truth), disturbed(truth), K, K=K, depth=[depth_of(ROOM, camera) for camera in truth])
     assert result.report.camera_motion == "moving" and result.report.count("geometry") == 6
     assert position_error(result.world_from_cam, truth) < 0.3
