@@ -27,7 +27,7 @@ from openmore.refinement.cameras.focal import focal_from_pairs, focal_from_rotat
 from openmore.refinement.cameras.mapper import FocalModel, Mapper
 from openmore.refinement.cameras.polish import polish
 from openmore.refinement.cameras.slight import moved_slightly
-from openmore.refinement.cameras.starts import SHORT, best, same, starts
+from openmore.refinement.cameras.starts import SHORT, as_good, starts
 from openmore.refinement.cameras.turning import adjust_rotations, chain_rotations
 from openmore.refinement.matching.features import Keypoints
 from openmore.refinement.matching.tracks import renumber
@@ -236,7 +236,7 @@ def _moving(shot: ShotInput, K: np.ndarray, most: int | None = None) -> ShotSolu
         mapper = Mapper(shot.obs, len(shot.network), K_start, focal)
         if mapper.grow(shot.pairs, shot.keypoints, rank):
             answers.append(_finish(mapper, shot, from_network=False))
-        if len(answers) == 2 and same(answers[0].fit, answers[1].fit, (answers[0].state.focal, answers[1].state.focal)):
+        if len(as_good([s.fit for s in answers])) > 1:
             break
     start = judge(state_of(shot.network, shot.K), shot.obs)
     if start.inlier_share >= TRUST_NETWORK:
@@ -247,7 +247,7 @@ def _moving(shot: ShotInput, K: np.ndarray, most: int | None = None) -> ShotSolu
 
 
 def _best(answers: Sequence[ShotSolution]) -> ShotSolution | None:
-    return answers[best([s.fit for s in answers])] if answers else None
+    return next((answers[i] for i in as_good([s.fit for s in answers])), None)
 
 
 def _finish(mapper: Mapper, shot: ShotInput, from_network: bool) -> ShotSolution:

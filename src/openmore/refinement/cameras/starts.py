@@ -2,9 +2,10 @@
 
 Choices
 - Planes allow two motions and few frames several lenses, and a solve stays in the valley it began in: a short shot is
-  mapped from several focal lengths and pairs of frames, unless the first two, which have little in common, end at the
-  same. A long shot sorts itself out.
-- Of maps that explain as much, the one with the least error is taken: support does not see a tenth of a pixel.
+  mapped from several focal lengths and pairs of frames until two maps are as good as any. The first two have little in
+  common. A long shot sorts itself out.
+- Support, a pixel wide, does not see a tenth of a pixel: maps that explain as much are told apart by their error.
+- Where neither tells, the first is taken: it began with the focal length that pairs of frames vote for.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from openmore.refinement.report import Fit
 
 SHORT = 24  # frames
 SPREAD = 1.6  # focal lengths tried beside the guess: that factor shorter and longer
-AS_MUCH = 0.98  # of the best support
-SAME_ERROR, SAME_FOCAL = 0.9, 0.05  # ratio of errors and difference of log focal lengths of two maps that are the same
+AS_MUCH = 0.98  # of the best support, and of the observations in the frames that have a place
+AS_LITTLE = 0.9  # of an error is no less
 
 Start = tuple[np.ndarray, int]
 
@@ -38,14 +39,10 @@ def starts(K: np.ndarray, guess: np.ndarray, frames: int, known: bool) -> list[S
     return [(K, 0), (shorter, 1), (guess, 0), (longer, 0), (K, 1), (shorter, 0), (guess, 1), (longer, 1)]
 
 
-def same(a: Fit, b: Fit, focals: tuple[float, float]) -> bool:
-    """Whether two maps explain as much, with the same error and focal length."""
-    support, error = sorted((a.support, b.support)), sorted((a.median_px, b.median_px))
-    apart = abs(float(np.log(focals[0] / focals[1])))
-    return support[0] >= AS_MUCH * support[1] and error[0] >= SAME_ERROR * error[1] and apart < SAME_FOCAL
-
-
-def best(fits: Sequence[Fit]) -> int:
-    """The map to take: the least error among those that explain as much as any. Frames left out support nothing."""
-    most = max(fit.support for fit in fits)
-    return min((i for i, fit in enumerate(fits) if fit.support >= AS_MUCH * most), key=lambda i: fits[i].median_px)
+def as_good(fits: Sequence[Fit]) -> list[int]:
+    """The maps that explain as much as any, of as many frames, with as little error."""
+    most, seen = (max((getattr(fit, key) for fit in fits), default=0) for key in ("support", "observations"))
+    found = [i for i, fit in enumerate(fits) if fit.support >= AS_MUCH * most]
+    found = [i for i in found if fits[i].observations >= AS_MUCH * seen] or found  # frames left out are not seen
+    least = min((fits[i].median_px for i in found), default=0.0)
+    return [i for i in found if AS_LITTLE * fits[i].median_px <= least]
