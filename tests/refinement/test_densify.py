@@ -8,7 +8,7 @@ import numpy as np
 
 from openmore.refinement.apply import refine_predictions
 from openmore.refinement.cameras.second_solve import compare, difference, without_movers
-from openmore.refinement.cameras.shot import state_of
+from openmore.refinement.cameras.shot import judge, state_of
 from openmore.refinement.dense.predictions import describe, replaced
 from openmore.refinement.dense.walk import DenseFrame
 from openmore.refinement.matching.features import Keypoints
@@ -79,9 +79,11 @@ def test_matches_on_movers_are_dropped() -> None:
 def test_the_better_of_two_answers_is_taken() -> None:
     _, obs = points_problem(noise_px=0.2)
     truth = walk(6)
-    assert compare(state_of(disturbed(truth), K), state_of(truth, K), obs, 0.3).taken
-    assert not compare(state_of(truth, K), state_of(disturbed(truth), K), obs, 0.3).taken
-    assert not compare(state_of(truth, K), state_of(truth, K), obs, 0.3).taken
+    false = disturbed(truth)
+    good, bad = judge(state_of(truth, K), obs), judge(state_of(false, K), obs)
+    assert compare(bad, good, false, truth, 0.3).taken
+    assert not compare(good, bad, truth, false, 0.3).taken
+    assert not compare(good, good, truth, truth, 0.3).taken
 
 
 def test_difference_ignores_the_scale() -> None:

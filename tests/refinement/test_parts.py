@@ -13,9 +13,9 @@ from openmore.refinement.adjustment.bundle import residuals
 from openmore.refinement.adjustment.rotations import exp_so3
 from openmore.refinement.adjustment.triangulate import best_points, fits, ray_angles, triangulate
 from openmore.refinement.cameras.focal import square_pixels
-from openmore.refinement.cameras.gaps import LONGEST_GAP, fill, interpolate
+from openmore.refinement.cameras.gaps import LONGEST_GAP, fill, interpolate, nearest_lens
 from openmore.refinement.cameras.scaling import fit_depth, rescaled, scene_scale
-from openmore.refinement.cameras.shot import state_of, world_from_cam
+from openmore.refinement.cameras.shot import judge_clip, state_of, world_from_cam
 from openmore.refinement.cameras.turning import adjust_rotations
 from openmore.refinement.matching import retrieval
 from openmore.refinement.matching.features import Keypoints, detect, match
@@ -43,6 +43,27 @@ def test_a_short_gap_is_bridged_and_a_long_one_follows_the_network() -> None:
     assert np.flatnonzero(bridged).tolist() == [3, 4]
     np.testing.assert_allclose(out[[8, 19]], truth[[8, 19]], atol=1e-12)
     np.testing.assert_allclose(out[3], interpolate(truth[2], truth[5], 1 / 3))
+
+
+def test_a_frame_of_no_shot_was_seen_through_the_nearest_lens() -> None:
+    lenses = np.stack([np.diag((f, f, 1.0)) for f in (9, 1, 1, 9, 9, 2, 2)])
+    assert nearest_lens(lenses, [np.array([1, 2]), np.array([5, 6])])[:, 0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
+    np.testing.assert_array_equal(nearest_lens(lenses, []), lenses)
+
+
+def test_shots_are_judged_through_their_own_lenses() -> None:
+    (_, first), (_, second) = (points_problem(4, noise_px=0.2, seed=seed) for seed in (1, 2))
+    other = np.diag((2.0, 2.0, 1.0)) @ K
+    both = table(
+        np.concatenate((first.point, second.point + 60)),
+        np.concatenate((first.frame, second.frame + 4)),
+        np.concatenate((first.uv, 2 * second.uv)),
+        np.concatenate((first.depth, second.depth)),
+    )
+    cameras = np.concatenate((walk(4), walk(4)))
+    apart = judge_clip(cameras, np.stack([K] * 4 + [other] * 4), None, both)
+    assert apart.observations == len(both) and apart.inlier_share > 0.99 and apart.median_px < 0.4
+    assert judge_clip(cameras, np.stack([K] * 8), None, both).support < 0.85 * apart.support
 
 
 def test_interpolation_is_half_the_turn_and_half_the_way() -> None:

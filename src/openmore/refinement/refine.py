@@ -21,7 +21,7 @@ from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.adjustment.uncertainty import camera_sigmas
 from openmore.refinement.cameras.camera_motion import find_shots
 from openmore.refinement.cameras.focal import square_pixels
-from openmore.refinement.cameras.gaps import fill
+from openmore.refinement.cameras.gaps import fill, nearest_lens
 from openmore.refinement.cameras.given import check_given
 from openmore.refinement.cameras.scaling import fit_depth, rescaled, scene_scale
 from openmore.refinement.cameras.second_solve import FEW, compare, without_movers
@@ -29,6 +29,7 @@ from openmore.refinement.cameras.shot import (
     ShotInput,
     ShotSolution,
     judge,
+    judge_clip,
     readout_of,
     solve_shot,
     started_from,
@@ -125,9 +126,9 @@ def _once_more(
         return first
     again = _Job(seen, job.network, job.K, job.known_K, job.options, job.solved)
     second = again.run(progress).in_pixels(1 / ratio, again.structures)
-    pairs = list(seen.pairs.values())
-    before, after = (state_of(r.world_from_cam, np.diag(ratio) @ r.K[0], r.shutter) for r in (first, second))
-    verdict = compare(before, after, again._tracks(pairs), dropped)
+    static = again._tracks(list(seen.pairs.values()))
+    before, after = (judge_clip(r.world_from_cam, np.diag(ratio) @ r.K, r.shutter, static) for r in (first, second))
+    verdict = compare(before, after, first.world_from_cam, second.world_from_cam, dropped)
     chosen = second if verdict.taken else first
     chosen.report.before, chosen.report.second_solve = first.report.before, verdict
     return chosen
@@ -156,6 +157,7 @@ class _Job:
         )
         self.structures: list[Structure] = []
         self.sources: list[Source] = ["network"] * S
+        self.longest = 0  # frames solved in the shot that the report's single figures are of
         self.report.rotation_sigma_deg, self.report.center_sigma = np.full(S, np.nan), np.full(S, np.nan)
 
     def run(self, progress: ProgressCallback) -> RefinementResult:
@@ -170,7 +172,8 @@ class _Job:
             self._shot(frames, obs)
             progress("solve", done + 1, len(shots))
         self.report.before = judge(state_of(self.network, self.K), obs)
-        self.report.after = judge(state_of(self.result.world_from_cam, self.result.K[0], self.result.shutter), obs)
+        self.result.K = nearest_lens(self.result.K, shots)
+        self.report.after = judge_clip(self.result.world_from_cam, self.result.K, self.result.shutter, obs)
         self.report.focal_after = float(np.median(self.result.K[:, 0, 0]))
         self.report.sources = self.sources
         return self.result
@@ -214,18 +217,21 @@ class _Job:
 
     def _accept(self, shot: ShotInput, solution: ShotSolution) -> None:
         """Bring a solution to the network's units and world, and fill the frames it lacks."""
-        state, S = solution.state, len(self.network)
+        state, S, placed = solution.state, len(self.network), np.flatnonzero(solution.placed)
+        speaks = len(placed) > self.longest
+        if speaks:
+            self.longest, self.report.camera_motion = len(placed), solution.kind
         if solution.kind == "moving":
             state = rescaled(state, scene_scale(state, solution.obs))
             depth = fit_depth(state, solution.obs, S)
             at = shot.frames
             self.result.depth_scale[at], self.result.depth_shift[at] = depth.scale[at], depth.shift[at]
-            self.report.depth_error = depth.relative_error
+            if speaks:
+                self.report.depth_error = depth.relative_error
         if solution.kind != "still":
             sigmas = camera_sigmas(state, solution.obs, solution.placed, solution.kind == "moving")
             at = solution.placed
             self.report.rotation_sigma_deg[at], self.report.center_sigma[at] = sigmas[0][at], sigmas[1][at]
-        placed = np.flatnonzero(solution.placed)
         poses = world_from_cam(state)
         world_from_solver = self.network[placed[0]] @ np.linalg.inv(poses[placed[0]])
         poses = world_from_solver @ poses
@@ -250,7 +256,6 @@ class _Job:
         for s in own:
             solved: Source = "still" if solution.kind == "still" else "geometry"
             self.sources[s] = solved if solution.placed[s] else "interpolated" if bridged[s - first] else "network"
-        self.report.camera_motion = solution.kind
 
 
 def _better(solution: ShotSolution, before: Fit) -> bool:

@@ -66,7 +66,7 @@ class RefinementReport:
     """The result of one refinement. Pixels are those of the working size (`shape`)."""
 
     shape: tuple[int, int]  # height, width the pictures were matched at
-    camera_motion: CameraMotion = "unknown"
+    camera_motion: CameraMotion = "unknown"  # of several shots that with most frames solved, as for depth_error
     shots: list[tuple[int, int]] = field(default_factory=list)  # first and last frame of each
     starts: list[Start] = field(default_factory=list)  # what the cameras of each shot were solved from
     sources: list[Source] = field(default_factory=list)  # where each frame's pose comes from

@@ -4,9 +4,12 @@ Choices
 - Interpolation is a constant turn and a straight line, at most over `LONGEST_GAP` frames: a blank frame is bridged, a
   missing scene is not invented.
 - Elsewhere the network's motion relative to the nearest placed frame is appended.
+- A frame of no shot (blank, say) was seen through the lens of the nearest one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,6 +36,12 @@ def fill(solved: np.ndarray, placed: np.ndarray, network: np.ndarray) -> tuple[n
             near = known[np.argmin(np.abs(known - s))]
             out[s] = solved[near] @ np.linalg.inv(network[near]) @ network[s]
     return out, bridged
+
+
+def nearest_lens(K: np.ndarray, shots: Sequence[np.ndarray]) -> np.ndarray:
+    """K [S, 3, 3] with that of the nearest frame of a shot where a frame is in none. `shots`: frame numbers, sorted."""
+    inside = np.concatenate(shots) if shots else np.arange(len(K))
+    return K[[inside[np.argmin(np.abs(inside - s))] for s in range(len(K))]]
 
 
 def interpolate(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:

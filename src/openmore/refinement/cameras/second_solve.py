@@ -13,8 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmore.refinement.adjustment.bundle import Observations, State
-from openmore.refinement.cameras.shot import judge, world_from_cam
 from openmore.refinement.matching.prior import LEAST_WEIGHT, MOVING, nearest
 from openmore.refinement.matching.survey import Survey
 from openmore.refinement.matching.twoview import Pair
@@ -42,10 +40,9 @@ def without_movers(seen: Survey, motion: Sequence[np.ndarray]) -> tuple[Survey, 
     return replace(seen, pairs=pairs, weight=weight), 1 - kept / max(total, 1)
 
 
-def compare(first: State, second: State, static: Observations, dropped: float) -> SecondSolve:
-    """Both answers on the static tracks, and whether the second is to be taken."""
-    before, after = judge(first, static), judge(second, static)
-    turn, shift = difference(world_from_cam(first), world_from_cam(second))
+def compare(before: Fit, after: Fit, first: np.ndarray, second: np.ndarray, dropped: float) -> SecondSolve:
+    """Whether the second answer is to be taken: fits to the static tracks, and both answers' cameras [S, 4, 4]."""
+    turn, shift = difference(first, second)
     better = _explains(after, before) and (turn > LEAST_TURN_DEG or shift > LEAST_SHIFT)
     if turn > LARGE_TURN_DEG or shift > LARGE_SHIFT:  # two answers far apart: a weak video, not better weights
         better = better and after.inlier_share > before.inlier_share + CLEARLY

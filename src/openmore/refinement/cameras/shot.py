@@ -145,11 +145,33 @@ def readout_of(solution: ShotSolution | None) -> tuple[float, float]:
 
 def judge(state: State, obs: Observations) -> Fit:
     """How well the cameras of `state` explain the tracks, whatever its points are."""
+    return _fit([_errors(state, obs)])
+
+
+def judge_clip(world_from_cam: np.ndarray, K: np.ndarray, shutter: Shutter | None, obs: Observations) -> Fit:
+    """The same for the cameras [S, 4, 4] of a clip whose shots may have lenses of their own, K [S, 3, 3]."""
+    parts = []
+    for lens in np.unique(K, axis=0):
+        own = obs.select((lens == K).all((1, 2))[obs.frame])
+        own = renumber(own.select((np.bincount(own.point) > 1)[own.point])) if len(own) else own
+        parts.append(_errors(state_of(world_from_cam, lens, shutter), own))
+    return _fit(parts)
+
+
+def _errors(state: State, obs: Observations) -> tuple[np.ndarray, np.ndarray, float]:
+    """Squared errors [O] in pixels of the tracks triangulated anew, which fit [O], and their support."""
     if not len(obs):
-        return Fit(float("nan"), 0.0, 0)
+        return np.zeros(0), np.zeros(0, bool), 0.0
     trial = replace(state, points=best_points(state, obs))
-    median = float(np.sqrt(np.median(np.square(residuals(trial, obs)[0]).sum(1))))
-    return Fit(median, float(fits(trial, obs, INLIER_PX).mean()), len(obs), support(trial, obs))
+    return np.square(residuals(trial, obs)[0]).sum(1), fits(trial, obs, INLIER_PX), support(trial, obs)
+
+
+def _fit(parts: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> Fit:
+    errors, fitting = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    if not len(errors):
+        return Fit(float("nan"), 0.0, 0)
+    median = float(np.sqrt(np.median(errors)))
+    return Fit(median, float(fitting.mean()), len(errors), sum(part[2] for part in parts))
 
 
 def state_of(world_from_cam: np.ndarray, K: np.ndarray, shutter: Shutter | None = None) -> State:
