@@ -16,6 +16,7 @@ def test_list_names_licence_and_origin(openmore: Callable) -> None:
     assert ran.code == 0
     for word in ("small", "more-stream", "haikuoxin/more", "Apache-2.0", "S-Lab"):
         assert word in ran.out
+    assert ran.out.count("checksum: not known") == 3
 
 
 def test_inspect_lists_what_a_preset_leaves_out(openmore: Callable, tmp_path: Path) -> None:

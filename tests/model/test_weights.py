@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import socket
+from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,11 +16,11 @@ from safetensors.torch import save_file
 from openmore.errors import CheckpointError, ConfigError
 from openmore.model.config import preset
 from openmore.model.more import MoRe
-from openmore.model.weights import hub
+from openmore.model.weights import hub, verified
 from openmore.model.weights.keymaps import guess_preset, match_keys
-from openmore.model.weights.load import convert, load_file, save, untrained
-from openmore.model.weights.registry import REGISTRY
-from openmore.model.weights.states import open_state, strip_prefixes
+from openmore.model.weights.load import convert, load_file, locate, save, untrained
+from openmore.model.weights.registry import PACKAGED, REGISTRY
+from openmore.model.weights.states import open_state, sha256, strip_prefixes
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +134,100 @@ def test_offline_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         MoRe.from_pretrained("hf:name")
 
 
+def test_offline_advice_names_the_file_and_reaches_the_mirror_s_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OPENMORE_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for name in hub.PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        hub.require_network("a file")
+    with pytest.raises(CheckpointError, match=f"127.0.0.1:{port} cannot be reached") as caught:
+        hub.ensure_local(REGISTRY["more-full"])
+    assert str(tmp_path / "more-full" / "more_full.pt") in str(caught.value)
+    for wrong in ("127.0.0.1:8977", "", "http://host:port"):
+        monkeypatch.setenv("HF_ENDPOINT", wrong)
+        with pytest.raises(CheckpointError, match="is not a URL"):
+            hub.require_network("a file")
+
+
+class BrokenOff(Exception):
+    """As httpx2.RemoteProtocolError: neither an OSError nor one of the hub's."""
+
+
+@pytest.mark.parametrize("error", [BrokenOff("peer closed connection"), RuntimeError("peer closed connection")])
+def test_a_download_that_breaks_off_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setenv("OPENMORE_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(hub, "require_network", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
+    with pytest.raises(CheckpointError, match=r"broke off \(peer closed connection\): the same command tries again"):
+        hub.ensure_local(REGISTRY["more-full"])
+
+
 def test_a_download_with_another_checksum_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPENMORE_WEIGHTS", str(tmp_path))
     path = tmp_path / "more_full.pt"
     path.write_bytes(b"half a file")
     monkeypatch.setattr(hub, "_from_hub", lambda *_: path)
     with pytest.raises(CheckpointError, match="another checksum"):
         hub.download(REGISTRY["more-full"])
-    assert not path.exists()
+    assert not os.listdir(tmp_path)
+
+
+def test_a_cached_file_is_verified_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPENMORE_WEIGHTS", str(tmp_path))
+    path = tmp_path / "more-full" / "more_full.pt"
+    path.parent.mkdir()
+    path.write_bytes(b"as a killed run left it")
+    with pytest.raises(CheckpointError, match="another checksum than more-full is published with: remove it, then"):
+        hub.ensure_local(REGISTRY["more-full"])
+    entry = replace(REGISTRY["more-full"], sha256=sha256(path))
+    assert hub.ensure_local(entry) == path
+    with monkeypatch.context() as patch:
+        patch.setattr(verified, "sha256", lambda _: pytest.fail("hashed again"))
+        assert hub.ensure_local(entry) == path
+    path.write_bytes(b"as a killed run spoilt it")
+    with pytest.raises(CheckpointError, match="another checksum"):
+        hub.ensure_local(entry)
+
+
+def test_what_has_no_checksum_must_be_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"<html>please log in</html>")
+    monkeypatch.setattr(hub, "_from_hub", lambda *_: path)
+    for source in ("vggt-1b", "hf:owner/name"):
+        with pytest.raises(CheckpointError, match="damaged on its way, remove it"):
+            locate(source)
+
+
+def test_hashes_are_remembered_in_the_cache_folder_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPENMORE_WEIGHTS", str(tmp_path / "cache"))
+    for folder in (tmp_path / "cache", tmp_path / "own"):
+        folder.mkdir()
+        (folder / "a.pt").write_bytes(b"content")
+        assert verified.file_hash(folder / "a.pt") == sha256(folder / "a.pt")
+    assert (tmp_path / "cache" / "a.pt.verified").is_file() and os.listdir(tmp_path / "own") == ["a.pt"]
+
+
+def test_the_registry_says_of_small_what_its_file_says() -> None:
+    entry = REGISTRY["small"]
+    named, by_path = (MoRe.from_pretrained(source) for source in ("small", str(PACKAGED / entry.filename)))
+    assert named.provenance["trained_on"] == by_path.provenance["trained_on"] == entry.trained_on
+    assert named.provenance["sha256"] == entry.sha256
+
+
+def test_home_is_expanded_behind_a_preset(monkeypatch: pytest.MonkeyPatch, network: MoRe, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(network.state_dict(), tmp_path / "x.pt")
+    assert locate("tiny:~/x.pt")[0] == tmp_path / "x.pt"
 
 
 def test_convert_to_safetensors(network: MoRe, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ def list_weights() -> None:
         where = f"here: {path}" if path else f"not here; from {entry.repo or 'this package'}"
         print(f"{entry.name:<12} {f'{size / 1e6:,.0f} MB' if size else 'size unknown':>12}  {where}")
         print(f"{'':12}   licence: {entry.licence}\n{'':12}   trained on: {entry.trained_on}")
+        if entry.sha256 is None:
+            print(f"{'':12}   checksum: not known, only that the file can be read is checked")
 
 
 @verbs.command()
@@ -55,13 +57,11 @@ def inspect(
 
 @verbs.command()
 def download(name: Annotated[str, typer.Argument(help="A name from `openmore weights list`.")]) -> None:
-    """Fetch weights into the cache folder: resumable, with a progress bar, checksum verified."""
-    from openmore.model.weights import hub
-    from openmore.model.weights.registry import find, local_file
+    """Fetch weights into the cache folder, with a progress bar; checksum verified where `weights list` knows one."""
+    from openmore.model.weights.hub import ensure_local
+    from openmore.model.weights.registry import find
 
-    entry = find(name)
-    path = local_file(entry) or hub.download(entry)
-    print(path)
+    print(ensure_local(find(name)))
 
 
 @verbs.command()

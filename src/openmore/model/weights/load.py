@@ -22,6 +22,7 @@ from openmore.model.weights.hub import download_repo, ensure_local
 from openmore.model.weights.keymaps import KeyMatch, guess_preset, match_keys, require_exact
 from openmore.model.weights.registry import REGISTRY, Entry, find
 from openmore.model.weights.states import CONFIG_KEY, PROVENANCE_KEY, State, open_state, sha256, stored_config
+from openmore.model.weights.verified import file_hash
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
@@ -57,7 +58,7 @@ def locate(source: str) -> tuple[Path, str | None, Entry | None]:
     """Resolve a source to (file, preset name or None, registry entry or None); downloads when that is what it means."""
     head, _, rest = source.partition(":")
     if head in PRESETS and rest:
-        return _file_in(Path(rest)), head, None
+        return _file_in(Path(rest).expanduser()), head, None
     if source.startswith("hf:"):
         return _file_in(download_repo(rest)), None, None
     if source in REGISTRY:
@@ -179,6 +180,6 @@ def _provenance(model: MoRe, path: Path, entry: Entry | None) -> dict[str, objec
             "name": entry.name,
             "licence": entry.licence,
             "trained_on": entry.trained_on,
-            "sha256": entry.sha256 or sha256(path),
+            "sha256": file_hash(path),
         }
-    return {**model.provenance, **stored, "name": stored.get("name") or path.name, "sha256": sha256(path)}
+    return {**model.provenance, **stored, "name": stored.get("name") or path.name, "sha256": file_hash(path)}
