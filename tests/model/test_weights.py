@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
@@ -18,9 +19,11 @@ from openmore.model.config import preset
 from openmore.model.more import MoRe
 from openmore.model.weights import hub, verified
 from openmore.model.weights.keymaps import guess_preset, match_keys
-from openmore.model.weights.load import convert, load_file, locate, save, untrained
-from openmore.model.weights.registry import PACKAGED, REGISTRY
-from openmore.model.weights.states import open_state, sha256, strip_prefixes
+from openmore.model.weights.load import configuration, convert, load_file, locate, save, untrained
+from openmore.model.weights.registry import PACKAGED, REGISTRY, is_embedded
+from openmore.model.weights.states import CONFIG_KEY, open_state, sha256, strip_prefixes
+from openmore.pipeline import Options
+from openmore.pipeline.run import wants_fusion, wants_geometry
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +224,35 @@ def test_the_registry_says_of_small_what_its_file_says() -> None:
     entry = REGISTRY["small"]
     named, by_path = (MoRe.from_pretrained(source) for source in ("small", str(PACKAGED / entry.filename)))
     assert named.provenance["trained_on"] == by_path.provenance["trained_on"] == entry.trained_on
-    assert named.provenance["sha256"] == entry.sha256
+    assert named.provenance["sha256"] == entry.sha256 and is_embedded(named.provenance)
+
+
+def test_only_the_embedded_weights_get_geometry_and_fusion(network: MoRe, tmp_path: Path) -> None:
+    save(network, tmp_path / "weights.safetensors", name="small")  # as a training run of the recipe `small`
+    torch.save(network.state_dict(), tmp_path / "small.pt")
+    convert(tmp_path / "small.pt", tmp_path / "small.safetensors", "tiny")
+    for path in (tmp_path / "weights.safetensors", tmp_path / "small.safetensors"):
+        model = MoRe.from_pretrained(str(path))
+        assert model.provenance["name"] == "small"
+        assert not wants_geometry(Options(), model) and not wants_fusion(Options(), model)
+    embedded = MoRe.from_pretrained("small")
+    assert wants_geometry(Options(), embedded) and wants_fusion(Options(), embedded)
+
+
+def test_a_preset_may_not_contradict_a_stored_configuration(network: MoRe, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save(network, path)
+    with pytest.raises(ConfigError, match="is not small: its stored configuration has image_size 56, expected 224"):
+        MoRe.from_pretrained(f"small:{path}")
+    assert same(network, MoRe.from_pretrained(f"tiny:{path}", dtype="fp32"))
+
+
+def test_a_preset_decides_what_no_tensor_tells(tmp_path: Path) -> None:
+    path = tmp_path / "vggt.safetensors"  # with a configuration, without the gigabytes
+    save_file({"a": torch.zeros(1)}, path, {CONFIG_KEY: json.dumps(preset("vggt-1b").to_dict())})
+    state = open_state(path)
+    assert configuration(state, None) == (preset("vggt-1b"), None)
+    assert configuration(state, "stream3r") == (preset("stream3r"), "stream3r")
 
 
 def test_home_is_expanded_behind_a_preset(monkeypatch: pytest.MonkeyPatch, network: MoRe, tmp_path: Path) -> None:
@@ -232,10 +263,21 @@ def test_home_is_expanded_behind_a_preset(monkeypatch: pytest.MonkeyPatch, netwo
 
 def test_convert_to_safetensors(network: MoRe, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "a.pt")
-    match = convert(tmp_path / "a.pt", tmp_path / "b.safetensors", "tiny")
-    assert match.exact and same(network, load_file(tmp_path / "b.safetensors"))
+    match, read_as = convert(tmp_path / "a.pt", tmp_path / "b.safetensors", "tiny")
+    assert match.exact and read_as == "tiny" and same(network, load_file(tmp_path / "b.safetensors"))
     with pytest.raises(CheckpointError, match=r"must end in \.safetensors"):
         convert(tmp_path / "a.pt", tmp_path / "b.pt", "tiny")
+
+
+def test_convert_keeps_provenance_and_number_type(network: MoRe, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save(network, source, torch.bfloat16, name="mine", trained_on="clips", steps=7)
+    assert convert(source, target)[1] is None
+    state = open_state(target)
+    assert {state.fetch(name).dtype for name in state.shapes} == {torch.bfloat16}
+    kept = MoRe.from_pretrained(str(target)).provenance
+    assert (kept["name"], kept["trained_on"], kept["steps"]) == ("mine", "clips", 7)
+    assert kept["converted_from"] == sha256(source)
 
 
 def test_device_and_dtype_are_checked() -> None:

@@ -37,13 +37,16 @@ def inspect(
     """Compare a file's keys with the network they are for, key by key."""
     import torch
 
+    from openmore.model.config import preset
     from openmore.model.more import MoRe
     from openmore.model.weights.load import compare, configuration, locate
     from openmore.model.weights.states import open_state
 
     path, preset_name, _ = locate(file)
     state = open_state(path)
-    config, preset_name = configuration(state, preset_name)
+    config = preset(preset_name) if preset_name else None  # to compare with, whatever the file says
+    if config is None:
+        config, preset_name = configuration(state, None)
     with torch.device("meta"):
         match = compare(MoRe(config), state, preset_name)
     print(f"{path}: {len(state.shapes)} tensors, read as {preset_name or 'its stored configuration'}")
@@ -74,7 +77,11 @@ def convert(
     """Rewrite a checkpoint as safetensors with its configuration inside."""
     from openmore.io.output import FILE, require_free
     from openmore.model.weights import load
+    from openmore.model.weights.keymaps import SAME_KEYS
 
     require_free(target, FILE, overwrite)
-    match = load.convert(source, target, preset)
-    print(f"{target}: {len(match.matched)} tensors, {len(match.ignored)} left out")
+    match, read_as = load.convert(source, target, preset)
+    kind = f"read as {read_as or 'its stored configuration'}"
+    print(f"{target}: {kind}, {len(match.matched)} tensors, {len(match.ignored)} left out")
+    if preset is None and read_as in SAME_KEYS:
+        print(f"files of {', '.join(SAME_KEYS)} carry the same names: give --preset if it is another of them")

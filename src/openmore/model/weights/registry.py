@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,3 +119,8 @@ def local_file(entry: Entry) -> Path | None:
     """The entry's file on this machine, or None."""
     path = PACKAGED / entry.filename if entry.repo is None else cached_file(entry)
     return path if path.is_file() else None
+
+
+def is_embedded(provenance: Mapping[str, object]) -> bool:
+    """Whether loaded weights are the shipped `small`, byte for byte: the name alone may be a training run's."""
+    return provenance.get("sha256") == REGISTRY["small"].sha256
