@@ -26,6 +26,8 @@ def list_weights() -> None:
         where = f"here: {path}" if path else f"not here; from {entry.repo or 'this package'}"
         print(f"{entry.name:<12} {f'{size / 1e6:,.0f} MB' if size else 'size unknown':>12}  {where}")
         print(f"{'':12}   licence: {entry.licence}\n{'':12}   trained on: {entry.trained_on}")
+        if entry.sha256 is None:
+            print(f"{'':12}   checksum: not known, only that the file can be read is checked")
 
 
 @verbs.command()
@@ -35,13 +37,16 @@ def inspect(
     """Compare a file's keys with the network they are for, key by key."""
     import torch
 
+    from openmore.model.config import preset
     from openmore.model.more import MoRe
     from openmore.model.weights.load import compare, configuration, locate
     from openmore.model.weights.states import open_state
 
     path, preset_name, _ = locate(file)
     state = open_state(path)
-    config, preset_name = configuration(state, preset_name)
+    config = preset(preset_name) if preset_name else None  # to compare with, whatever the file says
+    if config is None:
+        config, preset_name = configuration(state, None)
     with torch.device("meta"):
         match = compare(MoRe(config), state, preset_name)
     print(f"{path}: {len(state.shapes)} tensors, read as {preset_name or 'its stored configuration'}")
@@ -55,13 +60,11 @@ def inspect(
 
 @verbs.command()
 def download(name: Annotated[str, typer.Argument(help="A name from `openmore weights list`.")]) -> None:
-    """Fetch weights into the cache folder: resumable, with a progress bar, checksum verified."""
-    from openmore.model.weights import hub
-    from openmore.model.weights.registry import find, local_file
+    """Fetch weights into the cache folder, with a progress bar; checksum verified where `weights list` knows one."""
+    from openmore.model.weights.hub import ensure_local
+    from openmore.model.weights.registry import find
 
-    entry = find(name)
-    path = local_file(entry) or hub.download(entry)
-    print(path)
+    print(ensure_local(find(name)))
 
 
 @verbs.command()
@@ -74,7 +77,11 @@ def convert(
     """Rewrite a checkpoint as safetensors with its configuration inside."""
     from openmore.io.output import FILE, require_free
     from openmore.model.weights import load
+    from openmore.model.weights.keymaps import SAME_KEYS
 
     require_free(target, FILE, overwrite)
-    match = load.convert(source, target, preset)
-    print(f"{target}: {len(match.matched)} tensors, {len(match.ignored)} left out")
+    match, read_as = load.convert(source, target, preset)
+    kind = f"read as {read_as or 'its stored configuration'}"
+    print(f"{target}: {kind}, {len(match.matched)} tensors, {len(match.ignored)} left out")
+    if preset is None and read_as in SAME_KEYS:
+        print(f"files of {', '.join(SAME_KEYS)} carry the same names: give --preset if it is another of them")

@@ -94,13 +94,34 @@ def _meminfo_available() -> int | None:
     return int(line.split()[1]) * 1024 if line else None
 
 
-def _container_headroom() -> int | None:
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+# Limit, use and statistics of control groups of version 2 and 1, and the statistic of pages only cached from files.
+GROUPS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+
+
+def _container_headroom(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes a container may still take, or None without a limit."""
+    for limit, used, statistics, cached in GROUPS:
+        try:
+            text = (root / limit).read_text().strip()
+            if text == "max":
+                return None
+            # The kernel counts cached files as used, but gives them up for anything else.
+            return int(text) - int((root / used).read_text()) + _statistic(root / statistics, cached)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _statistic(path: Path, name: str) -> int:
+    """A number of memory.stat; 0 where the kernel tells none: the headroom then errs on the low side."""
     try:
-        text = limit.read_text().strip()
-        return None if text == "max" else int(text) - int(used.read_text())
+        values = dict(line.split() for line in path.read_text().splitlines())
+        return int(values.get(name, 0))
     except (OSError, ValueError):
-        return None
+        return 0
 
 
 def most_frames(

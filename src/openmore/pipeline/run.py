@@ -19,6 +19,7 @@ from openmore.checks import require_known
 from openmore.errors import ConfigError
 from openmore.flow import get_flow
 from openmore.model.more import MoRe
+from openmore.model.weights.registry import is_embedded
 from openmore.pipeline.options import Options
 from openmore.pipeline.passes import run_full, run_stream
 from openmore.pipeline.pictures import sized_frames
@@ -107,12 +108,12 @@ def network(weights: str | MoRe, device: str | torch.device, dtype: str) -> MoRe
 
 def wants_fusion(options: Options, model: MoRe) -> bool:
     """Whether the fusion network settles what geometry measures: it knows the depth of the embedded weights only."""
-    return options.fusion == "auto" and model.provenance.get("name") == "small"
+    return options.fusion == "auto" and is_embedded(model.provenance)
 
 
 def wants_geometry(options: Options, model: MoRe) -> bool:
     """Whether cameras are to be solved from matches (docs/refinement.md)."""
     if options.refine == "auto":
-        small = options.mode == "full" and model.provenance.get("name") == "small"
-        return small or options.intrinsics is not None
+        embedded = options.mode == "full" and is_embedded(model.provenance)
+        return embedded or options.intrinsics is not None
     return options.refine == "geometry"

@@ -19,6 +19,7 @@ IGNORED: dict[str, tuple[str, ...]] = {
     "more-full": ("track_head.*",),
     "more-stream": ("track_head.*",),
 }
+SAME_KEYS = ("vggt-1b", "stream3r", "streamvggt")  # whose files cannot be told apart
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -3,16 +3,21 @@
 `source` is one of: a registry name; "untrained:PRESET" (random, seed 0); "hf:owner/repo"; a file; a folder with one
 weights file; or "PRESET:FILE" to say which published architecture a file has (VGGT, StreamVGGT and STream3R files
 carry the same names and cannot be told apart).
+
+Choices
+- A named preset decides what no tensor tells (UNTOLD), against a stored configuration too: a file may have been
+  converted under the wrong one. Where it contradicts the rest, that is an error.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from openmore.errors import CheckpointError, ConfigError
 from openmore.io.atomic import atomic_file
@@ -22,8 +27,10 @@ from openmore.model.weights.hub import download_repo, ensure_local
 from openmore.model.weights.keymaps import KeyMatch, guess_preset, match_keys, require_exact
 from openmore.model.weights.registry import REGISTRY, Entry, find
 from openmore.model.weights.states import CONFIG_KEY, PROVENANCE_KEY, State, open_state, sha256, stored_config
+from openmore.model.weights.verified import file_hash
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+UNTOLD = ("attention", "camera_trunk", "layer_scale")  # two modes, and a gain that only matters to fresh weights
 
 
 def load_pretrained(source: str | Path, device: str | torch.device = "cpu", dtype: str = "auto") -> MoRe:
@@ -57,7 +64,7 @@ def locate(source: str) -> tuple[Path, str | None, Entry | None]:
     """Resolve a source to (file, preset name or None, registry entry or None); downloads when that is what it means."""
     head, _, rest = source.partition(":")
     if head in PRESETS and rest:
-        return _file_in(Path(rest)), head, None
+        return _file_in(Path(rest).expanduser()), head, None
     if source.startswith("hf:"):
         return _file_in(download_repo(rest)), None, None
     if source in REGISTRY:
@@ -92,15 +99,29 @@ def load_file(path: Path, preset_name: str | None = None) -> MoRe:
 
 
 def configuration(state: State, preset_name: str | None) -> tuple[ModelConfig, str | None]:
-    """The architecture of a file and the preset it is read as (None: its own)."""
-    if preset_name is None and (values := stored_config(state)) is not None:
-        try:
-            return ModelConfig.from_dict(values), None
-        except (ConfigError, TypeError) as error:
-            raise CheckpointError(f"{state.path}: its stored configuration cannot be read: {error}") from error
-    name = preset_name or guess_preset(state.shapes)
+    """The architecture of a file and the preset it is read as (None: its own).
+
+    Raises ConfigError when a named preset contradicts the stored configuration in more than UNTOLD.
+    """
     values = stored_config(state)
-    return (ModelConfig.from_dict(values) if values else preset(name)), name
+    if values is None:
+        name = preset_name or guess_preset(state.shapes)
+        return preset(name), name
+    try:
+        stored = ModelConfig.from_dict(values)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{state.path}: its stored configuration cannot be read: {error}") from error
+    if preset_name is None:
+        return stored, None
+    named = preset(preset_name)
+    config = replace(stored, **{name: getattr(named, name) for name in UNTOLD})
+    if config != named:
+        name = next(f.name for f in fields(named) if getattr(config, f.name) != getattr(named, f.name))
+        raise ConfigError(
+            f"{state.path} is not {preset_name}: its stored configuration has {name} {getattr(config, name)}, "
+            f"expected {getattr(named, name)}: give the file without a preset"
+        )
+    return named, preset_name
 
 
 def compare(model: nn.Module, state: State, preset_name: str | None) -> KeyMatch:
@@ -121,25 +142,35 @@ def fill(model: MoRe, state: State) -> None:
 
 def save(model: MoRe, path: Path, dtype: torch.dtype | None = None, **provenance: Any) -> None:
     """Write safetensors with the configuration and provenance inside; `dtype` narrows floating tensors."""
+    tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in model.state_dict().items()}
+    _write(path, tensors, model.config, {**model.provenance, **provenance})
+
+
+def _write(path: Path, tensors: dict[str, Tensor], config: ModelConfig, provenance: dict[str, Any]) -> None:
     from safetensors.torch import save as to_bytes
 
-    tensors = {k: v.detach().to("cpu", dtype or v.dtype).contiguous() for k, v in model.state_dict().items()}
-    metadata = {
-        CONFIG_KEY: json.dumps(model.config.to_dict()),
-        PROVENANCE_KEY: json.dumps({**model.provenance, **provenance}),
-    }
+    metadata = {CONFIG_KEY: json.dumps(config.to_dict()), PROVENANCE_KEY: json.dumps(provenance)}
     with atomic_file(path) as handle:
         handle.write(to_bytes(tensors, metadata))
 
 
-def convert(source: Path, target: Path, preset_name: str | None = None) -> KeyMatch:
-    """Rewrite any readable checkpoint as safetensors with its configuration inside, without what is ignored."""
+def convert(source: Path, target: Path, preset_name: str | None = None) -> tuple[KeyMatch, str | None]:
+    """Rewrite any readable checkpoint as safetensors with its configuration inside, without what is ignored.
+
+    Tensors keep their number type and the file its provenance. Returns how the keys matched and the preset the file
+    was read as (None: its stored configuration).
+    """
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target} must end in .safetensors")
     state = open_state(source)
-    model = load_file(source, preset_name)
-    save(model, target, name=source.stem, sha256=sha256(source))
-    return compare(model, state, preset_name or guess_preset(state.shapes))
+    config, read_as = configuration(state, preset_name)
+    with torch.device("meta"):
+        match = compare(MoRe(config), state, read_as)
+    require_exact(match, source, read_as)
+    # Copies: tensors of a pickle may lie in one storage, which safetensors refuse.
+    tensors = {name: state.fetch(name).clone(memory_format=torch.contiguous_format) for name in match.matched}
+    _write(target, tensors, config, {"name": source.stem, **_stored(state), "converted_from": sha256(source)})
+    return match, read_as
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -170,15 +201,13 @@ def _wants_bf16(dtype: str, device: torch.device) -> bool:
     return dtype == "bf16" or (dtype == "auto" and fast_bf16(device))
 
 
+def _stored(state: State) -> dict[str, Any]:
+    return json.loads(state.metadata.get(PROVENANCE_KEY, "{}"))
+
+
 def _provenance(model: MoRe, path: Path, entry: Entry | None) -> dict[str, object]:
-    state = open_state(path)
-    stored = json.loads(state.metadata.get(PROVENANCE_KEY, "{}"))
+    stored, digest = _stored(open_state(path)), file_hash(path)
     if entry is not None:
-        return {
-            **stored,
-            "name": entry.name,
-            "licence": entry.licence,
-            "trained_on": entry.trained_on,
-            "sha256": entry.sha256 or sha256(path),
-        }
-    return {**model.provenance, **stored, "name": stored.get("name") or path.name, "sha256": sha256(path)}
+        stated = {"name": entry.name, "licence": entry.licence, "trained_on": entry.trained_on}
+        return {**stored, **stated, "sha256": digest}
+    return {**model.provenance, **stored, "name": stored.get("name") or path.name, "sha256": digest}

@@ -1,13 +1,15 @@
 """The weights we know by name: where they come from, how large they are, their licence and what they were trained on.
 
 A file is found, in this order: shipped with the package, in the cache folder (OPENMORE_WEIGHTS or
-~/.cache/openmore), or on the Hugging Face hub. Sizes and hashes are those their publishers state.
+~/.cache/openmore), or on the Hugging Face hub. Sizes and hashes are those their publishers state; three entries have
+neither, for their files could not be had where this was written.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +29,7 @@ class Entry:
     trained_on: str
     repo: str | None = None  # Hugging Face repository; None: shipped with the package
     size_bytes: int | None = None
-    sha256: str | None = None
+    sha256: str | None = None  # None: not known, only that the file can be read is checked
     note: str = ""
 
 
@@ -39,7 +41,7 @@ REGISTRY: dict[str, Entry] = {
             "small",
             "small.safetensors",
             "Apache-2.0",
-            "the synthetic 4D world of openmore.data.synthetic, a pool of 2,976 clips",
+            "the synthetic 4D world of openmore.data.synthetic, pools of 2,976 and 2,400 clips",
             size_bytes=17_887_538,
             sha256="ccdfe91247e2a03417e5f29fe19908b212384061debc2474481a920f8bde13d0",
             note="shipped with the package; docs/training_log.md says how it was trained and how good it is",
@@ -108,7 +110,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("OPENMORE_WEIGHTS") or Path.home() / ".cache" / "openmore")
 
 
+def cached_file(entry: Entry) -> Path:
+    """Where the entry's file is, or would be, in the cache folder."""
+    return cache_folder() / entry.name / entry.filename
+
+
 def local_file(entry: Entry) -> Path | None:
     """The entry's file on this machine, or None."""
-    candidates = (PACKAGED / entry.filename,) if entry.repo is None else (cache_folder() / entry.name / entry.filename,)
-    return next((path for path in candidates if path.is_file()), None)
+    path = PACKAGED / entry.filename if entry.repo is None else cached_file(entry)
+    return path if path.is_file() else None
+
+
+def is_embedded(provenance: Mapping[str, object]) -> bool:
+    """Whether loaded weights are the shipped `small`, byte for byte: the name alone may be a training run's."""
+    return provenance.get("sha256") == REGISTRY["small"].sha256
