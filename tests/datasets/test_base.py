@@ -152,7 +152,7 @@ def test_posed_folder_refusals(tmp_path: Path) -> None:
     native.posed_folder(tmp_path, make_world(frames=2))
     clip = tmp_path / "tum_clip"
     other = clip.rename(tmp_path / "office")
-    with pytest.raises(DataError, match="does not say its scale"):
+    with pytest.raises(ConfigError, match="does not say its scale"):
         open_dataset("posed_folder", tmp_path).load("office", [0])
     assert open_dataset("posed_folder", tmp_path, depth_scale=5000).load("office", [0]).depth.max() > 1
     (other / "intrinsics.txt").write_text("50 50 32 24 640 480\n")
@@ -164,6 +164,30 @@ def test_posed_folder_refusals(tmp_path: Path) -> None:
     guessed = open_dataset("posed_folder", tmp_path, depth_scale=5000, fill_missing=True)
     assert "intrinsics" not in guessed.truth("office")
     assert guessed.load("office", [0]).K[0, 0, 0] == pytest.approx(32 / np.tan(np.radians(27.5)))
+
+
+def test_options_stand_behind_the_folder(tmp_path: Path) -> None:
+    native.posed_folder(tmp_path / "what?", make_world(frames=2))
+    assert open_dataset("posed_folder", tmp_path / "what?").names() == ["tum_clip"]
+    read = open_dataset("posed_folder", f"{tmp_path}/what??depth_scale=1e3&fill_missing=true")
+    assert vars(read) | {"depth_scale": 1000.0, "fill_missing": True, "root": tmp_path / "what?"} == vars(read)
+    for words, says in (
+        ("depth_scale", "reader option 'depth_scale' is not KEY=VALUE"),
+        ("depth_scale=mm", "depth_scale='mm' is no number"),
+        ("depth=1000", "unexpected keyword argument 'depth'"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            open_dataset("posed_folder", f"{tmp_path}/what??{words}")
+
+
+def test_the_folder_one_stands_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native.posed_folder(tmp_path, make_world(frames=2))
+    monkeypatch.chdir(tmp_path / "tum_clip/rgb")
+    for root in ("..", "../../tum_clip", "../rgb/.."):
+        assert open_dataset("posed_folder", root).names() == ["tum_clip"]
+    monkeypatch.chdir(tmp_path / "tum_clip")
+    dataset = open_dataset("posed_folder", ".")
+    assert dataset.names() == ["tum_clip"] and dataset.load("tum_clip", [0]).name == "posed_folder/tum_clip"
 
 
 def test_a_written_sample_is_a_posed_folder(tmp_path: Path) -> None:

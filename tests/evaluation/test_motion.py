@@ -75,6 +75,17 @@ def test_void_pixels_count_for_nobody() -> None:
     assert mask_errors(prediction, truth, void).j_mean == 1
 
 
+def test_a_frame_without_a_known_pixel_counts_for_nobody() -> None:
+    truth = np.stack([blob(seed) for seed in range(3)])
+    void = np.zeros(truth.shape, bool)
+    void[1:] = True
+    prediction = np.roll(truth, 5, axis=2)
+    errors, alone = mask_errors(prediction, truth, void), mask_errors(prediction[:1], truth[:1])
+    assert errors == alone and errors.frames == 1 and errors.jf < 0.9
+    with pytest.raises(DataError, match="nothing to measure"):
+        mask_errors(prediction, truth, np.ones(truth.shape, bool))
+
+
 def test_statistics_of_a_falling_sequence() -> None:
     mean, recall, decay = statistics(np.linspace(1, 0, 9))
     assert mean == pytest.approx(0.5)

@@ -24,7 +24,7 @@ from openmore.evaluation.protocols.registry import BUILDERS, benchmark
 from openmore.evaluation.ray_shards import run_on_ray
 from openmore.evaluation.report import write_report
 from openmore.evaluation.shards import WHOLE, Shard, local_device, of_environment
-from openmore.evaluation.suite import run
+from openmore.evaluation.suite import run, slug, what_is_measured
 from tests.datasets.miniatures import dynamic, native, static
 from tests.datasets.miniatures.world import World, make_world
 
@@ -211,6 +211,50 @@ def test_shards_add_up(tmp_path: Path) -> None:
     assert run(bench, [other], tmp_path / "data", tmp_path / "out", shard=Shard(0, 3)) == []  # parts of older weights
 
 
+def test_parts_of_another_run_are_not_joined(tmp_path: Path) -> None:
+    out, method = tmp_path / "out", NoMotion()
+    small, longer, more = (benchmark("synthetic", count=c, frames=f) for c, f in ((2, 2), (2, 3), (3, 2)))
+    for i in range(2):
+        run(small, [method], tmp_path, out, shard=Shard(i, 2))
+    for other in (longer, more):
+        assert run(other, [method], tmp_path, out, shard=Shard(0, 2)) == []
+    (whole,) = run(more, [method], tmp_path, out, shard=Shard(1, 2))
+    assert whole.complete and list(whole.sequences) == ["900000", "900001", "900002"]
+
+
+def test_other_data_and_other_settings_are_another_run(tmp_path: Path) -> None:
+    def measured(bench: Benchmark, root: Path) -> str:
+        dataset = bench.dataset(root)
+        return what_is_measured(bench, dataset, bench.plan(dataset), root)
+
+    native.posed_folder(tmp_path / "a", make_world(frames=3))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    one = measured(benchmark("clips"), tmp_path / "a")
+    assert one == measured(benchmark("clips"), tmp_path / "a") != measured(benchmark("clips"), tmp_path / "b")
+    assert one != measured(benchmark("clips"), Path(f"{tmp_path}/a?depth_scale=1"))
+    dynamic.sintel(tmp_path / "s", make_world(frames=3))
+    two = measured(benchmark("sintel-depth"), tmp_path / "s")  # holds functions, whose addresses must not count
+    assert two == measured(benchmark("sintel-depth"), tmp_path / "s")
+    assert two != measured(benchmark("sintel-depth", slow=True), tmp_path / "s")
+
+
+def test_a_sequence_that_no_part_knows_of_is_a_failure(tmp_path: Path) -> None:
+    world = two_sequences(tmp_path)
+    run(benchmark("sintel-pose"), [Oracle(world)], tmp_path / "data", tmp_path / "out", shard=Shard(0, 2))
+    path = tmp_path / "out/oracle/parts/0of2.json"
+    part = json.loads(path.read_text())
+    path.write_text(json.dumps({**part, "rows": {}}))
+    (result,) = run(benchmark("sintel-pose"), [Oracle(world)], tmp_path / "data", tmp_path / "out", shard=Shard(1, 2))
+    assert result.failures == {"alley_2": "no shard left a result"} and result.expected == 14 and not result.complete
+
+
+def test_names_of_every_script_are_files_of_their_own() -> None:
+    assert slug("small full +geometry") == "small-full-geometry" and slug("apple/110") == "apple-110"
+    names = ["кот", "пёс", "猫", "cafe", "café", "हिन्दी", "हनद", "★", "☆"]
+    assert len({slug(name) for name in names}) == len(names) and slug("кот") == "кот"
+    assert slug("cafe\u0301") == slug("caf\u00e9")
+
+
 def test_summaries_that_need_raw_material_survive_sharding(tmp_path: Path) -> None:
     for name in ("co3d", "davis"):
         world, bench = set_up(name, tmp_path / name)
@@ -347,6 +391,43 @@ def test_short_and_far_sequences_leave_co3d_by_its_own_rules(tmp_path: Path) -> 
     path.write_bytes(gzip.compress(b"{}"))
     with pytest.raises(DataError, match="none of the sequences of co3d"):
         run(bench, [NoMotion()], tmp_path / "data", tmp_path / "out")
+
+
+def office(tmp_path: Path) -> Path:
+    """A clip whose 16-bit depth does not say its scale (it is 5000), with frames nobody labelled."""
+    world = make_world(frames=3)
+    native.posed_folder(tmp_path / "data", world)
+    clip = (tmp_path / "data/tum_clip").rename(tmp_path / "data/office")
+    (clip / "mask").rename(clip / "motion")
+    for i, moving in enumerate(world.moving):
+        labels = moving.astype(np.uint8) if i == 1 else np.full(moving.shape, 255, np.uint8)
+        native.write_image(clip / f"motion/{i:06d}.png", labels)
+    return clip
+
+
+def test_reader_options_stand_behind_the_folder(tmp_path: Path) -> None:
+    office(tmp_path)
+    world = make_world(frames=3)
+    with pytest.raises(ConfigError, match=r"give depth_scale, as in '.*data\?depth_scale=1000'"):
+        run(benchmark("clips"), [Oracle(world)], tmp_path / "data", tmp_path / "out", keep_going=False)
+    data = Path(f"{tmp_path}/data?depth_scale=5000")
+    (result,) = run(benchmark("clips"), [Oracle(world)], data, tmp_path / "out", keep_going=False)
+    assert result.summary["abs_rel"] == pytest.approx(0, abs=0.02)
+
+
+def test_frames_without_a_label_are_no_success(tmp_path: Path) -> None:
+    clip = office(tmp_path)
+    data = Path(f"{tmp_path}/data?depth_scale=5000")
+
+    class Static(Oracle):
+        def predict(self, clip: Clip) -> Prediction:
+            return Prediction(motion=np.zeros((len(clip.images), *self.world.shape), np.float32))
+
+    (result,) = run(benchmark("clips"), [Static(make_world(frames=3))], data, tmp_path / "out", keep_going=False)
+    assert result.summary["jf"] == 0
+    shutil.copy(clip / "motion/000000.png", clip / "motion/000001.png")
+    (result,) = run(benchmark("clips"), [Static(make_world(frames=3))], data, tmp_path / "out", keep_going=False)
+    assert "jf" not in result.summary
 
 
 def test_no_data_at_all(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from openmore.cli.main import main
 from openmore.errors import DataError, InputError
 from openmore.model.more import MoRe
 from openmore.refinement.dense.cues import CHANNELS
 from openmore.refinement.dense.fusion import CANDIDATES, FILE, FusionNet, loaded, weights
+from openmore.scale import read_failures
 from openmore.training.fusion.batches import BACKWARDS, REHEARSAL_SHAPES, batches
 from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import Example, collect, listed, load, save
@@ -226,6 +228,39 @@ def test_damaged_examples_are_named(folder: Path) -> None:
         load(folder / "0.npz")
     with pytest.raises(InputError, match="collect"):
         listed(folder.parent)
+
+
+def collected(folder: Path, clips: int) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["fusion", "collect", str(folder), "--clips", str(clips), "--first-seed", "0"])
+    return int(end.value.code or 0)
+
+
+def test_a_clip_that_fails_or_kills_its_worker_is_named_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("openmore.cli.fusion.COLLECTOR", "tests.training.fusion_collector:collector")
+    assert collected(tmp_path, 5) == 2
+    said = capsys.readouterr()
+    assert "1 clips could not be solved" in said.out and "2 of 5 clips failed (2, 3)" in said.err
+    assert [path.parent.name for path in listed(tmp_path)] == ["0", "4"]
+    reasons = [str(failure["reason"]) for failure in read_failures(tmp_path)]
+    assert reasons[0] == "a photograph is damaged" and "killed" in reasons[1]
+
+
+def test_what_was_collected_is_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("0", "1"):
+        (tmp_path / name).mkdir()
+    save(example(0), tmp_path / "0/example.npz")
+    (tmp_path / "1/unsolved").touch()
+    save(example(2), tmp_path / "2.npz")  # as earlier versions wrote them
+    assert collected(tmp_path, 3) == 0
+    said = capsys.readouterr().out
+    assert "1 clips could not be solved" in said and "3 clips" in said and "0 done, 3 were there" in said
+    assert [str(path.relative_to(tmp_path)) for path in listed(tmp_path)] == ["0/example.npz", "2.npz"]
+    (tmp_path / "0/example.npz").write_bytes(b"")
+    with pytest.raises(DataError, match=f"remove {tmp_path / '0'} and collect again"):
+        load(tmp_path / "0/example.npz")
 
 
 def test_a_clip_becomes_an_example(tmp_path: Path) -> None:

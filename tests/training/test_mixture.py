@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from openmore.training.config import DataConfig
 from openmore.training.mixture import DatasetSource, parse_source
 from openmore.training.plan import plan_step
 from openmore.training.sources import make_source
+from tests.datasets.miniatures import native
+from tests.datasets.miniatures.world import make_world
 
 CONFIG = DataConfig(
     frames=(2, 3),
@@ -111,6 +114,16 @@ def test_sources_are_written_as_name_folder_weight() -> None:
 def test_a_source_that_is_none(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make_source(replace(CONFIG, source=text), torch.device("cpu"))
+
+
+def test_reader_options_stand_behind_the_folder(tmp_path: Path) -> None:
+    native.posed_folder(tmp_path, make_world((40, 60), frames=4))
+    (tmp_path / "tum_clip").rename(tmp_path / "office")
+    plan = plan_step(CONFIG, 14, 0, 0, 1, 1)
+    with pytest.raises(ConfigError, match="give depth_scale"):  # not a damaged clip, after which the next is tried
+        make_source(replace(CONFIG, source=f"posed_folder:{tmp_path}"), torch.device("cpu"))
+    source = make_source(replace(CONFIG, source=f"posed_folder:{tmp_path}?depth_scale=5000*2"), torch.device("cpu"))
+    assert set(source.prepare(plan, 0).names) == {"posed_folder/office"}
 
 
 def test_an_unknown_data_set_is_named() -> None:

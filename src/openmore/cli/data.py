@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmore.cli.progress import progress_bar
-from openmore.errors import DataError, InputError
+from openmore.errors import DataError
 
 if TYPE_CHECKING:
     from openmore.data.datasets.base import FrameDataset
@@ -50,7 +50,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Verify a download: counts, files, cameras, reprojection of static pixels, motion labels, one picture."""
-    from openmore.data.datasets.registry import open_dataset
+    from openmore.data.datasets.registry import open_dataset, parse_options
     from openmore.evaluation.dataset_check import check_dataset
     from openmore.io.output import FILE, require_free
 
@@ -74,20 +74,6 @@ def check(
     problems = sum(len(c.problems) for c in found)
     if problems:
         raise DataError(f"{problems} problem(s) found in {path}: see the lines above, then docs/data.md")
-
-
-def parse_options(words: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words; values are JSON where they can be, else text. Raises InputError."""
-    found: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise InputError(f"--set {word} is not KEY=VALUE, for example split=valid")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
-    return found
 
 
 def show_counts(dataset: FrameDataset, found: list[SequenceCheck]) -> None:

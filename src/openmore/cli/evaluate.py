@@ -183,7 +183,8 @@ def synthetic(
 @verbs.command()
 def clips(
     folder: Annotated[
-        Path | None, typer.Argument(help="A posed clip, or a folder of them (rgb/, poses.txt, ...).")
+        Path | None,
+        typer.Argument(help="A posed clip, or a folder of them; FOLDER?depth_scale=1000 for 16-bit depth."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The folder, as the other suites take it.")] = None,
     weights: Annotated[list[str] | None, typer.Option(help="One or more; 'none' for baselines only.")] = None,

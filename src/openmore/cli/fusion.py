@@ -1,11 +1,20 @@
-"""`openmore fusion collect | fit`: training of the network that settles measured depth and motion."""
+"""`openmore fusion collect | fit`: training of the network that settles measured depth and motion.
+
+Collecting is a job of openmore.scale like any other: a clip that fails or kills its worker is named, and stops nothing.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from openmore.scale import Item
+    from openmore.scale.work import Runner
+
+COLLECTOR = "openmore.cli.fusion:collector"  # where worker processes find it
 
 verbs = typer.Typer(
     help="Train the network that settles measured depth and motion (docs/training.md).", no_args_is_help=True
@@ -28,20 +37,39 @@ def collect(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Render synthetic clips, reconstruct them, and keep what was measured beside the truth."""
-    import multiprocessing
-    from collections import Counter
-
+    from openmore.cli.batch import conclude
     from openmore.cli.progress import progress_bar
-    from openmore.training.fusion.examples import FIRST_SEED, collect_job
+    from openmore.scale import Item, Task, run_job
+    from openmore.training.fusion.examples import FIRST_SEED, UNSOLVED
 
     first = FIRST_SEED if first_seed is None else first_seed
-    work = [(folder, seed, textures) for seed in range(first, first + clips)]
-    became: Counter[str] = Counter()
-    with multiprocessing.get_context("spawn").Pool(min(jobs, clips)) as pool, progress_bar() as progress:
-        for what in pool.imap_unordered(collect_job, work):
-            became[what] += 1
-            progress("collect", became.total(), clips)
-    print(", ".join(f"{count} {what}" for what, count in sorted(became.items())))
+    names = [str(seed) for seed in range(first, first + clips)]
+    items = [Item(name, name) for name in names if not (folder / f"{name}.npz").exists()]  # as earlier versions wrote
+    task = Task(COLLECTOR, {"textures": textures})
+    with progress_bar() as progress:
+        summary = run_job(items, folder, task, workers=min(jobs, clips), progress=progress)
+    summary.skipped += clips - len(items)
+    if unsolved := sum((folder / name / UNSOLVED).exists() for name in names):
+        print(f"{unsolved} clips could not be solved and are no examples")
+    conclude(summary, folder)
+
+
+def collector(textures: str | None) -> Runner:
+    """In a worker: what makes the example of an item, whose id is the seed."""
+    from openmore.scale.work import use_threads
+    from openmore.training.fusion import examples
+
+    use_threads(1)  # processes, not threads, are what collecting has many of
+    model = examples.network()
+
+    def run(item: Item, folder: Path) -> None:
+        example = examples.collect(int(item.id), model, textures)
+        if example is None:
+            (folder / examples.UNSOLVED).touch()  # or the next start would reconstruct it again
+        else:
+            examples.save(example, folder / examples.FILE)
+
+    return run
 
 
 @verbs.command()

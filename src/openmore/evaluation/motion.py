@@ -5,8 +5,8 @@ Choices
   as in DAVIS; two empty boundaries count 1.
 - Mean M, recall R (share of frames above 0.5) and decay D (first minus last quarter) per sequence, then the mean over
   sequences. First and last frames are kept: the motion-mask tables keep them, the official DAVIS tool does not.
-- Truth is any non-zero id. Pixels labelled `void` (255 of the Sample contract) can be left out; the published
-  protocol has no void, so it is an option.
+- Truth is any non-zero id. Pixels labelled `void` (255 of the Sample contract) can be left out, and with them frames
+  that have no others; the published protocol has no void, so it is an option.
 - Average precision and the best threshold pool all pixels of all frames in 256 probability bins.
 """
 
@@ -48,13 +48,16 @@ class MaskErrors:
 def mask_errors(prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> MaskErrors:
     """J and F of boolean masks [S, H, W]; `void` [S, H, W] marks pixels that count for nobody.
 
-    Raises DataError when the shapes differ or there is no frame.
+    Frames that are all void are left out. Raises DataError when the shapes differ or there is no frame.
     """
     if prediction.shape != truth.shape or truth.ndim != 3 or not len(truth):
         raise DataError(f"masks must be the same [S, H, W]: prediction {prediction.shape}, truth {truth.shape}")
     prediction, truth = prediction.astype(bool), truth.astype(bool)
     if void is not None:
-        prediction, truth = prediction & ~void, truth & ~void
+        known = ~void.all((-1, -2))
+        if not known.any():
+            raise DataError(f"no frame of the {len(truth)} has a pixel that is not void: there is nothing to measure")
+        prediction, truth = (prediction & ~void)[known], (truth & ~void)[known]
     J = jaccard(prediction, truth)
     F = np.array([boundary_f(p, t) for p, t in zip(prediction, truth)])
     return MaskErrors(*statistics(J), *statistics(F), len(truth))

@@ -3,12 +3,14 @@
 Choices
 - Shard i of n takes every n-th job, counted over the same sorted list everywhere; under torchrun i is the rank.
 - A part is a JSON file with the rows as measured, raw material of the summary included. The shard that finds all n
-  parts of its own method and settings joins them: none waits for another, and one that died is run again alone.
-- Parts of other settings are not joined; after joining they stay, because another shard may be joining too.
+  parts of its own run joins them: none waits for another, and one that died is run again alone.
+- A run is its method, its benchmark's settings, the folder of its data, and every sequence with its frames. A part of
+  another run is not joined; after joining parts stay, because another shard may be joining too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -38,6 +40,7 @@ class Part:
     """What one method scored on some of the sequences."""
 
     description: dict[str, Any]
+    measured: str = ""  # `fingerprint` of what the run measures the method on
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)  # sequence -> metrics
     failures: dict[str, str] = field(default_factory=dict)  # sequence -> reason
     seconds: float = 0.0  # of prediction
@@ -48,6 +51,11 @@ def take(jobs: Sequence[T], shard: Shard) -> list[T]:
     if not 0 <= shard.index < shard.count:
         raise ConfigError(f"shard {shard.index}/{shard.count} does not exist: give i/n with 0 <= i < n")
     return list(jobs[shard.index :: shard.count])
+
+
+def fingerprint(*parts: Any) -> str:
+    """A hash of what is given, by its text."""
+    return hashlib.sha1(repr(parts).encode()).hexdigest()
 
 
 def of_environment() -> Shard:
@@ -68,15 +76,15 @@ def write_part(folder: Path, shard: Shard, part: Part) -> None:
 
 
 def join(folder: Path, shard: Shard, own: Part, order: Sequence[str]) -> Part | None:
-    """All parts together, sequences in the given order; None while another shard's is absent or of other settings."""
+    """All parts together, sequences in the given order; None while another shard's is absent or of another run."""
     mine = json.loads(json.dumps(own.description))
-    whole = Part(own.description)
+    whole = Part(own.description, own.measured)
     for index in range(shard.count):
         path = path_of(folder, Shard(index, shard.count))
         if not path.is_file():
             return None
         part = Part(**json.loads(path.read_text()))
-        if part.description != mine:
+        if (part.description, part.measured) != (mine, own.measured):
             return None
         whole.rows |= part.rows
         whole.failures |= part.failures

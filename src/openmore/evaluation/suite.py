@@ -5,6 +5,7 @@ Choices
 - The first failure stops the run, with its reason; `keep_going` counts failures instead, and every table shows them.
 - Predictions are cached per method and sequence, so a run that was interrupted, even killed, goes on where it was.
 - Shard i of n takes every n-th job and leaves its part beside the result; whoever finishes last joins the parts.
+  A sequence of the plan that no part knows of is a failure.
 - Truth never reaches a method, except intrinsics for baselines that say so.
 """
 
@@ -14,6 +15,7 @@ import datetime
 import hashlib
 import logging
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from openmore.data.datasets.base import Dataset
+from openmore.data.datasets.base import Dataset, FrameDataset
 from openmore.errors import DataError, OpenMoReError
 from openmore.evaluation.prediction import Clip, Prediction, Predictor, load_prediction, save_prediction
 from openmore.evaluation.protocols.base import Benchmark, Case, Job, Plan, Row
-from openmore.evaluation.shards import WHOLE, Part, Shard, join, take, write_part
+from openmore.evaluation.shards import WHOLE, Part, Shard, fingerprint, join, take, write_part
 from openmore.io.atomic import write_json
 from openmore.progress import ProgressCallback, silent
 
@@ -84,7 +86,8 @@ def run(
     plan = benchmark.plan(dataset)
     check_plan(benchmark, plan, data, keep_going)
     jobs = take(plan.jobs, shard)
-    tallies = [Tally(predictor, out / slug(predictor.name)) for predictor in predictors]
+    measured = what_is_measured(benchmark, dataset, plan, data)
+    tallies = [Tally(predictor, out / slug(predictor.name), measured) for predictor in predictors]
     for done, job in enumerate(jobs):
         progress(benchmark.name, done, len(jobs))
         run_job(benchmark, dataset, job, tallies, keep_going)
@@ -97,6 +100,13 @@ def run(
         if whole is not None:
             results.append(finish(benchmark, plan, tally, whole))
     return results
+
+
+def what_is_measured(benchmark: Benchmark, dataset: Dataset, plan: Plan, data: Path) -> str:
+    """A hash of the benchmark's settings, the folder of its data (rendered: none), and sequences with their frames."""
+    settings = {key: value for key, value in vars(benchmark).items() if not callable(value)}
+    root = data.absolute() if isinstance(dataset, FrameDataset) else None
+    return fingerprint(settings, root, [(job.sequence, job.frames) for job in plan.jobs])
 
 
 def check_plan(benchmark: Benchmark, plan: Plan, data: Path, keep_going: bool) -> None:
@@ -117,10 +127,11 @@ class Tally:
 
     predictor: Predictor
     folder: Path
+    measured: str  # `what_is_measured`
     part: Part = field(init=False)
 
     def __post_init__(self) -> None:
-        self.part = Part(self.predictor.describe())
+        self.part = Part(self.predictor.describe(), self.measured)
 
 
 def finish(benchmark: Benchmark, plan: Plan, tally: Tally, part: Part) -> Result:
@@ -129,6 +140,8 @@ def finish(benchmark: Benchmark, plan: Plan, tally: Tally, part: Part) -> Result
     if not part.rows:
         sequence, reason = next(iter(part.failures.items()))
         raise DataError(f"{name} failed on all {len(part.failures)} sequences; {sequence}: {reason}")
+    seen = part.rows.keys() | part.failures.keys()
+    lost = {job.sequence: "no shard left a result" for job in plan.jobs if job.sequence not in seen}
     result = Result(
         benchmark.name,
         benchmark.title,
@@ -136,7 +149,7 @@ def finish(benchmark: Benchmark, plan: Plan, tally: Tally, part: Part) -> Result
         part.description,
         benchmark.summarise(part.rows),
         part.rows,
-        {**{sequence: str(error) for sequence, error in plan.broken.items()}, **part.failures},
+        {**{sequence: str(error) for sequence, error in plan.broken.items()}, **part.failures, **lost},
         plan.missing,
         {sequence: frames for sequence, frames in plan.short.items() if sequence in part.rows},
         round(part.seconds, 3),
@@ -167,7 +180,7 @@ def run_job(benchmark: Benchmark, dataset: Dataset, job: Job, tallies: list[Tall
 def predict(tally: Tally, case: Case) -> Prediction:
     """The cached prediction, or a new one, cached."""
     path = tally.folder / "predictions" / f"{slug(case.job.sequence)}.npz"
-    description = {**tally.part.description, "frames": list(case.job.frames), "pictures": fingerprint(case.clip)}
+    description = {**tally.part.description, "frames": list(case.job.frames), "pictures": pictures_of(case.clip)}
     prediction = load_prediction(path, description)
     if prediction is None:
         prediction = tally.predictor.predict(case.clip)
@@ -175,7 +188,7 @@ def predict(tally: Tally, case: Case) -> Prediction:
     return prediction.check(case.clip)
 
 
-def fingerprint(clip: Clip) -> str:
+def pictures_of(clip: Clip) -> str:
     """A hash of what the method gets, from every 16th pixel: other data under the same names is other data."""
     digest = hashlib.sha1(np.ascontiguousarray(clip.images[:, ::16, ::16]).tobytes())
     digest.update(repr((clip.images.shape, None if clip.K is None else clip.K.round(9).tolist())).encode())
@@ -196,5 +209,7 @@ def fail(tally: Tally, job: Job, error: Exception, keep_going: bool) -> None:
 
 
 def slug(name: str) -> str:
-    """A name as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    """A name as a file name: letters of every script stay, composed (NFC); a name without any is its hash."""
+    name = unicodedata.normalize("NFC", name)
+    plain = "".join(c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else " " for c in name)
+    return re.sub(" +", "-", plain).strip("-") or hashlib.sha1(name.encode()).hexdigest()[:8]

@@ -1,19 +1,23 @@
 """Batches from data sets on disk: which sets in which proportion, cut, resized, recoloured.
 
 `data.source` lists them as `name:folder` or `name:folder*weight`, separated by commas, for example
-`dynamic_replica:/data/dr*2,point_odyssey:/data/po`. Names are those of openmore.data.datasets.
+`dynamic_replica:/data/dr*2,point_odyssey:/data/po`. Names are those of openmore.data.datasets; options of a reader
+stand behind its folder: `posed_folder:/data/own?depth_scale=1000*2`.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import numpy as np
 import torch
 
 from openmore.data.augment import ColourJitter, jitter_colours, resize_and_crop
 from openmore.data.clips import ClipBatch, ClipSampler, Share
+from openmore.data.datasets.base import FrameDataset
 from openmore.data.datasets.registry import open_dataset
 from openmore.data.sample import Sample
-from openmore.errors import ConfigError
+from openmore.errors import ConfigError, DataError
 from openmore.training.batch import Batch, collate
 from openmore.training.config import DataConfig
 from openmore.training.plan import StepPlan
@@ -73,4 +77,13 @@ class DatasetSource:
 def dataset_source(config: DataConfig) -> DatasetSource:
     """Open everything `config.source` names. Raises ConfigError, DataError."""
     entries = parse_source(config.source)
-    return DatasetSource(config, [Share(open_dataset(name, folder), weight) for name, folder, weight in entries])
+    return DatasetSource(config, [Share(tried(name, folder), weight) for name, folder, weight in entries])
+
+
+def tried(name: str, folder: str) -> FrameDataset:
+    """The data set, one frame of it read: an option it lacks is one line here, a traceback out of a loader process."""
+    dataset = open_dataset(name, folder)
+    for sequence in dataset.names()[:1]:
+        with suppress(DataError):  # a damaged clip is for `on_bad` to judge
+            dataset.load(sequence, dataset.frame_ids(sequence)[:1])
+    return dataset

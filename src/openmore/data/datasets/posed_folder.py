@@ -7,19 +7,21 @@ Layout of one clip
     motion/000000.png: labels 0 / 1 / 255 unknown, as `openmore.data.sample_folder` writes them
 Choices
 - `depth_*_pseudo` and `mask_*_pseudo` stand in when there is no truth; `truth()` says which it is.
-- A 16-bit depth file does not say its scale: `depth_scale` is given, or the clip's name is in `DEPTH_SCALES`.
+- A 16-bit depth file does not say its scale: `depth_scale` is given, or the clip's name is in `DEPTH_SCALES`. Without
+  either it is a setting that is missing, not a clip that is damaged: training must not look for a better clip.
 - Clips without cameras or intrinsics are refused unless `fill_missing` puts an identity camera and a 55 degree lens.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from openmore.data.datasets import axes, decode
 from openmore.data.datasets.base import FrameDataset, Index, Pixels, identity_cameras
-from openmore.errors import DataError
+from openmore.errors import ConfigError, DataError
 from openmore.io.images import image_shape
 from openmore.io.source import DamagedFrame
 from openmore.io.trajectories import read_trajectory
@@ -39,11 +41,13 @@ class PosedFolder(FrameDataset):
         self, root: str | Path, *, depth_scale: float | None = None, fill_missing: bool = False, threads: int = 1
     ):
         super().__init__(root, threads=threads)
+        if depth_scale is not None and not (isinstance(depth_scale, int | float) and depth_scale > 0):
+            raise ConfigError(f"depth_scale={depth_scale!r} is no number of values per unit, for example 1000")
         self.depth_scale, self.fill_missing = depth_scale, fill_missing
 
     def names(self) -> list[str]:
         if (self.root / "rgb").is_dir():
-            return [self.root.name]
+            return [Path(os.path.abspath(self.root)).name]  # of `.` too; a link's is its own
         found = [name for name in decode.subfolders(self.root) if (self.root / name / "rgb").is_dir()]
         if not found:
             raise DataError(f"{self.root} has no clip folders with rgb/ inside: give a clip or a folder of clips")
@@ -123,9 +127,9 @@ class PosedFolder(FrameDataset):
         for beginning, scale in DEPTH_SCALES.items():
             if sequence.startswith(beginning):
                 return scale
-        raise DataError(
-            f"{sequence}: 16-bit depth does not say its scale; give depth_scale (values per unit: TUM 5000, "
-            "ScanNet and HoloLens 1000, KITTI 256)"
+        raise ConfigError(
+            f"{sequence}: 16-bit depth does not say its scale: give depth_scale, as in '{self.root}?depth_scale=1000' "
+            "(values per unit: ScanNet and HoloLens 1000, TUM 5000, KITTI 256)"
         )
 
     def _mask(self, folder: Path, stem: str) -> np.ndarray | None:

@@ -1,7 +1,14 @@
-"""Data sets by name. A reader is imported when it is opened."""
+"""Data sets by name. A reader is imported when it is opened.
+
+Choices
+- Options of a reader may stand behind its folder, as in `clips?depth_scale=1000&fill_missing=true`: so they reach it
+  through every command and setting that takes a folder. A folder that is really called so is taken as it is.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -47,7 +54,7 @@ REGISTRY: dict[str, Entry] = {
 
 
 def open_dataset(name: str, root: str | Path, **options: Any) -> FrameDataset:
-    """The data set called `name` at `root`; options go to the reader.
+    """The data set called `name` at `root`, which may be FOLDER?KEY=VALUE&KEY=VALUE; options go to the reader.
 
     Raises ConfigError for an unknown name or option and DataError when the folder is not what it should be.
     """
@@ -55,7 +62,29 @@ def open_dataset(name: str, root: str | Path, **options: Any) -> FrameDataset:
         raise ConfigError(f"data set {name!r} is unknown: choose one of {', '.join(REGISTRY)}")
     module, _, cls = REGISTRY[name].target.partition(":")
     reader = getattr(import_module(f"openmore.data.datasets.{module}"), cls)
+    folder, words = split_root(root)
+    behind = parse_options(words)
     try:
-        return reader(root, **options)
+        return reader(folder, **options, **behind)
     except TypeError as error:
         raise ConfigError(f"data set {name!r}: {error}") from error
+
+
+def split_root(root: str | Path) -> tuple[Path, list[str]]:
+    """The folder, and the `KEY=VALUE` words that stand behind it."""
+    folder, question, words = str(root).rpartition("?")
+    return (Path(folder), words.split("&")) if question and not Path(root).exists() else (Path(root), [])
+
+
+def parse_options(words: Sequence[str]) -> dict[str, Any]:
+    """Options of a reader from `KEY=VALUE` words; values are JSON where they can be, else text. Raises ConfigError."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"reader option {word!r} is not KEY=VALUE, for example split=valid")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from openmore.data.datasets.base import Dataset
-from openmore.data.datasets.posed_folder import PosedFolder
+from openmore.data.datasets.registry import open_dataset
 from openmore.errors import DataError
 from openmore.evaluation.consistency import consistency, flow_residual, move
 from openmore.evaluation.depth import depth_errors, resize_depth
@@ -37,6 +37,7 @@ from openmore.evaluation.protocols.davis import resize
 from openmore.evaluation.trajectory import SMALLEST_MOTION, trajectory_errors
 
 MAX_POINTS = 20_000  # of a clip, for comparing clouds
+UNKNOWN = 255  # label of motion
 COLUMNS = (
     Column("rotation_step_deg", "turn/frame (deg)"),
     Column("no_rotation_step_deg", "if none"),
@@ -71,7 +72,7 @@ class Clips:
     max_frames: int | None = None
 
     def dataset(self, root: Path) -> Dataset:
-        return PosedFolder(root, fill_missing=True)
+        return open_dataset("posed_folder", root, fill_missing=True)
 
     def plan(self, dataset: Dataset) -> Plan:
         return plan_jobs(dataset, dataset.names(), select=lambda ids: ids[: self.max_frames], fewest=2)
@@ -185,10 +186,12 @@ def point_metrics(prediction: Prediction, case: Case) -> Row:
 
 
 def mask_metrics(motion: np.ndarray, truth: np.ndarray) -> Row:
-    """J and F at the truth's resolution [S, H, W], threshold 0.5; unknown pixels count for nobody."""
+    """J and F at the truth's resolution [S, H, W], threshold 0.5; unknown pixels and frames count for nobody."""
+    if (truth == UNKNOWN).all():
+        return {}
     shape = (truth.shape[1], truth.shape[2])
     probability = np.stack([resize(p.astype(np.float32), shape) for p in motion])
-    errors = mask_errors(probability > 0.5, truth == 1, truth == 255).as_dict()
+    errors = mask_errors(probability > 0.5, truth == 1, truth == UNKNOWN).as_dict()
     return {key: errors[key] for key in ("j_mean", "f_mean", "jf")}
 
 

@@ -5,7 +5,8 @@ Choices
 - Clips come in the sizes of SHAPES, at which flow sees more than the grid of the answers does; every other ten wear
   photographs where a folder of them is given.
 - The solver's scale is its own: truth is brought to it by one factor a clip, the median over what is surely measured.
-- One file a clip, written whole or not at all: collecting goes on where it was stopped, in as many processes as wanted.
+- One folder a clip, SEED/example.npz or SEED/unsolved, there whole or not at all: collecting goes on where it was
+  stopped. Files SEED.npz, as earlier versions wrote them, are examples too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
 from openmore.data.sample import Sample
 from openmore.data.synthetic import make_clip
@@ -31,6 +31,7 @@ SHAPES = ((168, 224),) * 6 + ((288, 384),) * 2 + ((216, 384),) * 2  # by the las
 SURE = 0.8  # of the channel measured_trust: ten percent
 FEW = 0.02  # share of the pixels that must be surely measured
 UNKNOWN = 255  # label of motion
+FILE, UNSOLVED = "example.npz", "unsolved"  # in the folder of a clip
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def load(path: Path) -> Example:
                 data[k] for k in ("values", "level", "depth", "motion", "measured")
             )
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is no example of cues ({error}): remove it and collect again") from error
+        made = path.parent if path.name == FILE else path
+        raise DataError(f"{path} is no example of cues ({error}): remove {made} and collect again") from error
     if values.ndim != 4 or values.shape[1] != len(CHANNELS):
         raise DataError(f"{path} has cues {list(values.shape)}, expected {len(CHANNELS)} channels: collect again")
     return Example(values, level, depth, motion, measured)
@@ -117,36 +119,13 @@ def load(path: Path) -> Example:
 
 def listed(folder: Path) -> list[Path]:
     """The examples of a folder. Raises InputError where there is none."""
-    files = sorted(folder.glob("*.npz"))
+    files = sorted((*folder.glob("*.npz"), *folder.glob(f"*/{FILE}")))
     if not files:
         raise InputError(f"{folder} holds no examples: make some with openmore fusion collect")
     return files
-
-
-def collect_job(job: tuple[Path, int, str | None]) -> str:
-    """Folder, seed and textures of one clip, for pools of processes: what became of it (made, there or unsolved)."""
-    folder, seed, textures = job
-    path = folder / f"{seed}.npz"
-    if path.exists():
-        return "there"
-    _one_thread()
-    example = collect(seed, network(), textures)
-    if example is None:
-        return "unsolved"
-    folder.mkdir(parents=True, exist_ok=True)
-    save(example, path)
-    return "made"
 
 
 @lru_cache(maxsize=1)
 def network() -> MoRe:
     """`small`, whose guesses the cues hold."""
     return MoRe.from_pretrained("small").pack()
-
-
-def _one_thread() -> None:
-    """Processes, not threads, are what collecting has many of."""
-    import cv2
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
