@@ -32,7 +32,9 @@ def masks(
         str | None, typer.Option(help="SOURCE is the root of this data set (posed, with depth).")
     ] = None,
     sequence: Annotated[str | None, typer.Option(help="Sequence of the data set (default: its only one).")] = None,
-    head: Annotated[bool, typer.Option("--head", help="Take the motion head's masks and only refine them.")] = False,
+    head: Annotated[
+        bool, typer.Option("--head", help="Only refine the reconstruction's own masks: no flow, no rule.")
+    ] = False,
     flow: Annotated[str, typer.Option(help="dis, dis-fast, sea-raft-m, sea-raft-m:FILE, ...")] = "dis",
     segments: Annotated[
         str, typer.Option(help="felzenszwalb, slic, residual, sam2-tiny, sam2-large:FOLDER, ...")
@@ -103,7 +105,6 @@ def load_clip(
     long_side: int,
 ) -> tuple[MaskClip, Shape]:
     """The clip at working resolution and (H, W) of the source's frames."""
-    from openmore.masks.clip import fit_clip
     from openmore.masks.sources import is_scene, open_clip
 
     if (source is None) == (scene is None):
@@ -115,20 +116,18 @@ def load_clip(
     if scene is not None and not is_scene(scene):
         raise InputError(f"{scene} is no scene folder (it has no scene.json): make one with openmore reconstruct")
     if weights is not None:
-        clip, shape = from_weights(str(source), weights, sampling)
-    else:
-        clip, shape = open_clip(str(scene or source), dataset, sequence, **sampling)
-    return fit_clip(clip, long_side), shape
+        return from_weights(str(source), weights, sampling, long_side)
+    return open_clip(str(scene or source), dataset, sequence, long_side, **sampling)
 
 
-def from_weights(source: str, weights: str, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
+def from_weights(source: str, weights: str, sampling: dict[str, Any], long_side: int) -> tuple[MaskClip, Shape]:
     """Reconstruct first."""
-    from openmore.masks.clip import clip_from_frames
+    from openmore.masks.clip import clip_from_reconstruction, fit_clip
     from openmore.pipeline import reconstruct
 
     recon = reconstruct(source, weights, **sampling)
-    clip = clip_from_frames(list(recon.frames), Path(source).stem, f"reconstruction with {weights}")
-    return clip, recon.info.original_shape
+    clip = clip_from_reconstruction(recon, Path(source).stem, f"reconstruction with {weights}")
+    return fit_clip(clip, long_side), recon.info.original_shape
 
 
 def write_static(path: Path, clip: MaskClip, result: MaskResult) -> None:
