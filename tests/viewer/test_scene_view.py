@@ -13,6 +13,7 @@ import pytest
 from openmore.errors import InputError
 from openmore.types import Reconstruction
 from openmore.viewer.layers import Settings
+from openmore.viewer.panel import Panel
 from openmore.viewer.scene_view import SceneView, native_fps
 from openmore.viewer.server import close_server, open_server
 from openmore.viewer.stage import MOST_FRUSTA
@@ -93,6 +94,15 @@ def test_sliders_change_what_is_drawn(pair: SceneView) -> None:
     size = pair.stages[0]._nodes["static"].point_size
     pair.panel.size.value = 2.0
     wait_for(lambda: pair.stages[0]._nodes["static"].point_size == pytest.approx(2 * size))
+
+
+@pytest.mark.parametrize("start", [Settings(confidence=100), Settings(budget=5000), Settings(budget=3_000_000)])
+def test_sliders_reach_to_where_they_start(start: Settings) -> None:
+    server = open_server()
+    try:
+        assert Panel(server.gui, 4, 10.0, start).settings() == start
+    finally:
+        close_server(server)
 
 
 def test_the_scene_is_looked_at_from_behind_the_first_camera(pair: SceneView) -> None:
