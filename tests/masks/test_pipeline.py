@@ -120,6 +120,9 @@ def test_wrong_input_is_one_clear_line(fixed_camera: tuple[MaskClip, np.ndarray]
         clip_from_pictures([clip.images[0], clip.images[1][:50]], "mixed")
     with pytest.raises(ConfigError, match="no other frame"):
         MaskOptions(offsets=(0,))
+    for wrong in ({"flow": "nope"}, {"segments": "nope"}, {"segments": "slic:x"}, {"refine": "nope"}):
+        with pytest.raises(ConfigError, match=f"'{next(iter(wrong.values()))}' is unknown: choose one of"):
+            MaskOptions(**wrong)  # type: ignore[arg-type]
 
 
 def test_fit_keeps_the_projection() -> None:

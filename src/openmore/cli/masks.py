@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int]
 SMALLEST_SIDE = 32  # pixels
+# What --head and --paper have no use for.
+IDLE = {
+    "head": ("paper", "flow", "segments", "rule", "floor", "ego", "offsets", "explain"),
+    "paper": ("rule", "floor", "offsets", "refine"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def masks(
+    ctx: typer.Context,
     source: Annotated[str | None, typer.Argument(help="Video, folder, glob, scene folder or posed data.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("masks"),
     from_reconstruction: Annotated[Path | None, typer.Option(help="Scene folder: use its cameras and depth.")] = None,
@@ -64,6 +70,7 @@ def masks(
     from openmore.masks.pipeline import extract_masks, refine_head
     from openmore.masks.write import MASKS, write_result
 
+    require_used({name for name in ctx.params if _is_given(ctx, name)})
     require_free(out, MASKS, overwrite, source)
     options = mask_options(flow, segments, rule, floor, ego, offsets, refine, paper)
     sampling = {"fps": fps, "stride": stride, "max_frames": max_frames}
@@ -73,10 +80,24 @@ def masks(
             raise InputError("--remove needs depth and cameras: add --weights small, or give a scene folder")
         result = refine_head(clip, refine) if head else extract_masks(clip, options, progress=progress)
     with atomic_folder(out, MASKS, overwrite) as folder:
-        write_result(folder, clip, result, shape, explain=explain and not head)
+        write_result(folder, clip, result, shape, explain=explain)
         if remove:
             write_static(folder / "static.ply", clip, result)
     summarise(clip, result, out)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    # By its name: newer typers bring a click of their own, whose enumeration is another.
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def require_used(given: set[str]) -> None:
+    """Raise InputError when one of the options `given` would do nothing beside --head or --paper."""
+    for mode, words in (("head", "--head only refines masks"), ("paper", "--paper settles it")):
+        idle = [name for name in IDLE[mode] if name in given] if mode in given else []
+        if idle:
+            raise InputError(f"--{idle[0]} does nothing with --{mode}, because {words}: leave one of them out")
 
 
 def mask_options(
@@ -109,6 +130,8 @@ def load_clip(
 
     if (source is None) == (scene is None):
         raise InputError("give a SOURCE or --from-reconstruction SCENE, one of the two")
+    if sequence is not None and dataset is None:
+        raise InputError(f"--sequence {sequence} belongs to a data set: give --dataset too")
     if long_side < SMALLEST_SIDE:
         raise InputError(f"--long-side {long_side} is too small for flow: give at least {SMALLEST_SIDE} pixels")
     if weights is not None and (scene or dataset or is_scene(str(source))):

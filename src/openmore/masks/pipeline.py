@@ -20,13 +20,16 @@ import numpy as np
 
 from openmore.errors import ConfigError, InputError
 from openmore.flow import FlowEstimator, FlowResult, get_flow
+from openmore.flow.registry import require_name as require_flow
 from openmore.masks.clip import MaskClip
 from openmore.masks.decision import Rule, decide, floor_of, measure, paint
 from openmore.masks.ego import BestEgo, Ego, EgoModel, GeometricEgo, ParametricEgo
 from openmore.masks.evidence import Evidence, combine, noise_of, plain, stabilised, weighed
 from openmore.masks.refine import from_probability, get_refiner
+from openmore.masks.refine import require_name as require_refiner
 from openmore.masks.report import Case, MaskReport, agreement, bare_report
 from openmore.masks.segments import Segmenter, get_segmenter, split_mixed
+from openmore.masks.segments import require_name as require_segmenter
 from openmore.masks.spread import average, spread
 from openmore.masks.temporal import vote
 from openmore.progress import ProgressCallback, silent
@@ -54,6 +57,10 @@ class MaskOptions:
             raise ConfigError(f"offsets {self.offsets} name no other frame: give numbers such as 1 or -2 -1 1 2")
         if self.ego not in ("auto", "geometry", "picture"):
             raise ConfigError(f"ego flow {self.ego!r} is unknown: choose auto, geometry or picture")
+        # Backends are built when the clip is there, which may take hours: a wrong name is said before.
+        require_flow(self.flow)
+        require_segmenter(self.segments)
+        require_refiner(self.refine)
 
 
 PAPER = MaskOptions(
