@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmore.errors import InputError
+from openmore.errors import DataError, InputError
 from openmore.types import Reconstruction
 from openmore.viewer.layers import Settings
 from openmore.viewer.panel import Panel
@@ -121,6 +121,36 @@ def test_a_missing_array_is_named_and_the_other_frames_are_shown(scene: Reconstr
         wait_for(lambda: view.stages[0].drawn == 3)
     finally:
         view.close()
+
+
+def test_a_scene_whose_first_frame_is_damaged_opens(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "scene")
+    (folder / "depth" / "000000.npy").unlink()
+    view = SceneView(open_server(), {"holed": Reconstruction.load(folder), "whole": scene})
+    try:
+        view.wait_until_loaded(20)
+        named = f"**{folder / 'depth' / '000000.npy'} is missing"  # on a line of its own: what is asked for now
+        wait_for(lambda: named in view.panel.status.content)
+        assert view.stages[1].drawn == 0, "the other scene is drawn all the same"
+        assert "1 damaged, left out of the background" in view.panel.status.content
+        assert len(view.stages[0].background.points(Settings())[0]) > 1000
+        view.show(1)
+        wait_for(lambda: view.stages[0].drawn == 1 and named not in view.panel.status.content)
+        assert view.stages[0]._nodes["camera"].image is not None
+    finally:
+        view.close()
+
+
+def test_a_scene_without_a_readable_frame_is_refused_in_one_line(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "scene")
+    for path in (folder / "depth").iterdir():
+        path.unlink()
+    server = open_server()
+    try:
+        with pytest.raises(DataError, match=r"no frame of the scene can be read: .*000000\.npy is missing"):
+            SceneView(server, {"gone": Reconstruction.load(folder)})
+    finally:
+        close_server(server)
 
 
 def test_a_long_path_draws_a_bounded_number_of_frusta() -> None:
