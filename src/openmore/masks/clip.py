@@ -3,8 +3,8 @@
 Choices
 - Pictures, depth and intrinsics share one resolution; the readers resize before they come here.
 - Geometry may be truth, a sensor, or our own reconstruction: the pipeline does not care, the report says which.
-- Motion of a reconstruction is two things: the best it has (measured and settled by refinement where that ran), which
-  is worth refining, and the motion head's own, which masks are compared with.
+- Motion of a reconstruction is two things: what it settled on (measured by refinement where that ran), which exports
+  use and `--head` refines, and the motion head's own, which masks are compared with.
 - Every frame keeps its number in the source: with a stride, a rate or damaged frames its place in the clip differs.
 """
 
@@ -49,7 +49,7 @@ class MaskClip:
     images: np.ndarray  # [S, H, W, 3] uint8, RGB
     name: str
     geometry: Geometry | None = None
-    motion: np.ndarray | None = None  # [S, H, W] float32, probability: the best the reconstruction has
+    motion: np.ndarray | None = None  # [S, H, W] float32, probability: what the reconstruction settled on
     head_motion: np.ndarray | None = None  # [S, H, W] float32, probability: the motion head's own
     origins: Sequence[Origin] = ()  # S; empty at the call: numbered from 0
     skipped: Sequence[dict[str, Any]] = ()  # damaged frames of the source, {"index": int, "reason": str}

@@ -203,7 +203,7 @@ def extract_masks(
 def refine_head(clip: MaskClip, refine: str = "grabcut", threshold: float = 0.5) -> MaskResult:
     """The reconstruction's own motion, cut at `threshold` and refined (supplement 2.2): no flow, no rule.
 
-    That is the motion head's, or what refinement measured and settled where it did: the best there is.
+    That is the motion head's, or what refinement measured and settled.
     Raises InputError when the clip carries no motion probabilities.
     """
     if clip.motion is None:
