@@ -4,7 +4,7 @@
 
 The pipeline subtracts the flow that the camera's motion explains from the flow that is observed; regions with a large
 rest move. Three runs, from perfect to realistic: exact flow and exact regions, exact flow and superpixels, estimated
-flow and superpixels. Geometry is the clip's own; `openmore.masks.clip.clip_from_frames` takes a reconstruction's.
+flow and superpixels. Geometry is the clip's own; `openmore.masks.clip.clip_from_reconstruction` takes a scene's.
 """
 
 from __future__ import annotations

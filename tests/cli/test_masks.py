@@ -77,13 +77,17 @@ def test_the_papers_recipe_can_be_asked_for(folder: Path, tmp_path: Path) -> Non
         (["--max-frames", "1"], "at least 2"),
         (["--head"], "no motion probabilities"),
         (["--from-reconstruction", "x"], "one of the two"),
+        (["--paper", "--offsets", "1"], "--offsets does nothing with --paper"),
+        (["--paper", "--rule", "floor"], "--rule does nothing with --paper"),
+        (["--paper", "--refine", "none"], "--refine does nothing with --paper"),
+        (["--head", "--explain"], "--explain does nothing with --head"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_leaves_nothing(
     folder: Path, tmp_path: Path, args: list[str], words: str
 ) -> None:
     with pytest.raises(InputError, match=words) as error:
-        run(folder, "-o", tmp_path / "out", "--segments", "residual", *args)
+        run(folder, "-o", tmp_path / "out", *([] if "--head" in args else ["--segments", "residual"]), *args)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
@@ -107,6 +111,10 @@ def test_only_masks_are_ever_overwritten(folder: Path, tmp_path: Path) -> None:
         (["{folder}", "--long-side", "0"], 2, "--long-side 0 is too small"),
         (["{folder}", "--floor", "nan"], 2, "floor is nan"),
         (["{folder}", "--flow", "raft"], 2, "flow backend 'raft' is unknown"),
+        (["{folder}", "--weights", "small", "--segments", "nope"], 2, "segmenter 'nope' is unknown"),
+        (["{folder}", "--weights", "small", "--refine", "nope"], 2, "refinement 'nope' is unknown"),
+        (["{folder}", "--sequence", "a"], 2, "--sequence a belongs to a data set: give --dataset too"),
+        (["{folder}", "--head", "--flow", "dis"], 2, "--flow does nothing with --head"),
         (["{folder}", "--flow", "sea-raft-s:none.safetensors"], 3, "SEA-RAFT weights none.safetensors do not exist"),
         (["{folder}", "--segments", "felzenszwalb"], 4, "pip install 'openmore[masks]'"),
         (["{folder}", "--segments", "sam2-tiny"], 4, "pip install 'openmore[masks]'"),
@@ -125,7 +133,7 @@ def test_exit_codes(
     monkeypatch.setitem(sys.modules, "transformers", None)
     given = [arg.format(folder=folder) for arg in args]
     with pytest.raises(SystemExit) as end:
-        main(["masks", *given, "-o", str(tmp_path / "out"), *([] if "--segments" in args else FAST)])
+        main(["masks", *given, "-o", str(tmp_path / "out"), *([] if {"--segments", "--head"} & {*args} else FAST)])
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("openmore:")]
     assert end.value.code == code and len(error) == 1 and words in error[0]
     assert not list(tmp_path.iterdir())

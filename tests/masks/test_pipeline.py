@@ -9,7 +9,7 @@ import pytest
 from openmore.errors import ConfigError, InputError
 from openmore.flow.dis import DISFlow
 from openmore.flow.exact import ExactFlow
-from openmore.masks.clip import Geometry, MaskClip, clip_from_pictures, clip_from_sample, fit_clip
+from openmore.masks.clip import Geometry, MaskClip, Origin, clip_from_pictures, clip_from_sample, fit_clip
 from openmore.masks.decision import Rule
 from openmore.masks.pipeline import PAPER, Judge, MaskOptions, choose_ego, extract_masks
 from openmore.masks.segments import InstanceIds, ResidualRegions
@@ -81,7 +81,7 @@ def test_geometry_is_used_when_there_is_some(world) -> None:
 
 def test_agreement_with_the_motion_head(fixed_camera: tuple[MaskClip, np.ndarray]) -> None:
     clip, truth = fixed_camera
-    with_head = MaskClip(clip.images, clip.name, motion=truth.astype(np.float32))
+    with_head = MaskClip(clip.images, clip.name, head_motion=truth.astype(np.float32))
     agreement = extract_masks(with_head, FAST).report.agreement
     assert agreement is not None and agreement["iou"] > 0.75 and agreement["equal"] > 0.97
 
@@ -120,13 +120,18 @@ def test_wrong_input_is_one_clear_line(fixed_camera: tuple[MaskClip, np.ndarray]
         clip_from_pictures([clip.images[0], clip.images[1][:50]], "mixed")
     with pytest.raises(ConfigError, match="no other frame"):
         MaskOptions(offsets=(0,))
+    for wrong in ({"flow": "nope"}, {"segments": "nope"}, {"segments": "slic:x"}, {"refine": "nope"}):
+        with pytest.raises(ConfigError, match=f"'{next(iter(wrong.values()))}' is unknown: choose one of"):
+            MaskOptions(**wrong)  # type: ignore[arg-type]
 
 
 def test_fit_keeps_the_projection() -> None:
     images = np.zeros((2, 40, 80, 3), np.uint8)
     K = np.tile(np.array([[60.0, 0, 40], [0, 60, 20], [0, 0, 1]]), (2, 1, 1))
     geometry = Geometry(np.ones((2, 40, 80), np.float32), K, np.tile(np.eye(4), (2, 1, 1)), "x")
-    small = fit_clip(MaskClip(images, "c", geometry, np.zeros((2, 40, 80), np.float32)), 40)
+    motion = np.zeros((2, 40, 80), np.float32)
+    small = fit_clip(MaskClip(images, "c", geometry, motion, motion, [Origin(3), Origin(5)]), 40)
     assert small.shape == (20, 40) and small.geometry is not None and small.motion is not None
+    assert small.head_motion is not None and [origin.index for origin in small.origins] == [3, 5]
     assert small.geometry.K[0, 0, 0] == 30 and small.geometry.depth.shape == (2, 20, 40)
     assert fit_clip(small, 100) is small

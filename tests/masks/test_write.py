@@ -76,8 +76,13 @@ def test_movers_leave_the_cloud(tmp_path: Path, fixed_camera: tuple[MaskClip, np
 
 def test_the_motion_heads_masks_are_refined(fixed_camera: tuple[MaskClip, np.ndarray]) -> None:
     clip, truth = fixed_camera
-    with_head = MaskClip(clip.images, clip.name, motion=np.where(truth, 0.9, 0.1).astype(np.float32))
-    result = refine_head(with_head, "none")
+    motion = np.where(truth, 0.9, 0.1).astype(np.float32)
+    result = refine_head(MaskClip(clip.images, clip.name, motion=motion, head_motion=motion), "none")
     assert np.array_equal(np.stack(result.masks) == 1, truth) and result.report.agreement == {"iou": 1.0, "equal": 1.0}
+    settled = MaskClip(clip.images, clip.name, motion=motion, head_motion=np.zeros_like(motion))
+    result = refine_head(settled, "none")
+    assert np.array_equal(np.stack(result.masks) == 1, truth), "measured motion is passed on"
+    assert result.report.agreement is not None and result.report.agreement["iou"] == 0, "and compared with the head's"
+    assert [frame.moving for frame in result.report.frames] == [round(float(mask.mean()), 5) for mask in truth]
     with pytest.raises(InputError, match="motion head"):
         refine_head(clip)

@@ -14,10 +14,15 @@ from openmore.errors import ConfigError, DataError, InputError
 from openmore.io.colours import MOVING, ramp
 from openmore.io.frames import Frame
 from openmore.io.preview import relative_share
+from openmore.masks.clip import MaskClip, Origin
+from openmore.masks.pipeline import MaskOptions, extract_masks
+from openmore.masks.write import write_mask, write_result
 from openmore.model.more import MoRe
 from openmore.viewer.attention import camera_attention_maps, moving_share, patch_means
-from openmore.viewer.attention_report import parse_blocks, read_mask
+from openmore.viewer.attention_report import parse_blocks
 from openmore.viewer.attention_sheets import outline, overlay, sheet
+from openmore.viewer.mask_files import read_masks
+from tests.masks.conftest import moving_square
 from tests.scenes import make_scene, write_source
 
 SHAPE = (28, 56)
@@ -137,10 +142,51 @@ def test_masks_are_found_by_name_or_number(tmp_path: Path) -> None:
     Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / "shot7.png")
     Image.fromarray(np.full((4, 4), 255, np.uint8)).save(tmp_path / "000009.png")
     picture = np.zeros((4, 4, 3), np.uint8)
-    assert read_mask(tmp_path, Frame(0, 0.0, picture, "shot7.jpg"), (4, 4)).sum() == 4
-    assert read_mask(tmp_path, Frame(9, 0.0, picture, "other.jpg"), (8, 8)).sum() == 64
+    assert read_masks(tmp_path, [Frame(0, 0.0, picture, "shot7.jpg")], (4, 4)).sum() == 4
+    assert read_masks(tmp_path, [Frame(9, 0.0, picture, "other.jpg")], (8, 8)).sum() == 64
+    (tmp_path / "000009.png").rename(tmp_path / "00009.png")
+    assert read_masks(tmp_path, [Frame(9, 0.0, picture, "other.jpg")], (8, 8)).sum() == 64
     with pytest.raises(DataError, match=r"no mask for frame 3: expected x\.png or 000003\.png"):
-        read_mask(tmp_path, Frame(3, 0.0, picture, "x.jpg"), (4, 4))
+        read_masks(tmp_path, [Frame(3, 0.0, picture, "x.jpg")], (4, 4))
+
+
+def test_labels_and_probabilities_are_told_apart(tmp_path: Path) -> None:
+    frame = Frame(0, 0.0, np.zeros((1, 4, 3), np.uint8), "a.jpg")
+    labels = np.array([[0, 1, 255, 2]], np.uint8)
+    write_mask(tmp_path / "a.png", labels)
+    np.testing.assert_equal(read_masks(tmp_path, [frame], (1, 4)), [[[0, 1, np.nan, 1]]])
+    for grey, expected in (
+        ([[0, 1, 255, 1]], [[[0, 1, np.nan, 1]]]),
+        ([[0, 0, 255, 255]], [[[0, 0, 1, 1]]]),
+        ([[3, 127, 128, 255]], [[[0, 0, 1, 1]]]),
+    ):
+        Image.fromarray(np.array(grey, np.uint8)).save(tmp_path / "a.png")
+        np.testing.assert_equal(read_masks(tmp_path, [frame], (1, 4)), expected)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="cannot be read as a mask"):
+        read_masks(tmp_path, [frame], (1, 4))
+
+
+def test_masks_of_the_pipeline_belong_to_the_frames_its_report_names(tmp_path: Path) -> None:
+    clip = moving_square()[0]
+    strided = MaskClip(clip.images[:2], "s", origins=[Origin(0), Origin(4)])
+    result = extract_masks(strided, MaskOptions(segments="residual"))
+    result.masks[1][:] = 1
+    write_result(tmp_path, strided, result, (96, 128))
+    frames = [Frame(index, 0.0, clip.images[0], f"{index:05d}.jpg") for index in (4, 1)]
+    for folder in (tmp_path, tmp_path / "masks"):
+        assert (read_masks(folder, frames[:1], (96, 128)) == 1).all()
+        with pytest.raises(DataError, match=r"no mask for frame 1: .*report\.json lists 2 other frames"):
+            read_masks(folder, frames[1:], (96, 128))
+
+
+def test_unknown_pixels_are_left_out_of_the_share() -> None:
+    attention = np.array([[[0.1, 0.2], [0.3, 0.4]]])
+    motion = np.zeros((1, 4, 4))
+    motion[0, 2:, :2], motion[0, :2, 2:] = 1, np.nan
+    share = moving_share(attention, motion)
+    assert share.attention == pytest.approx(0.3 / 0.8) and share.area == pytest.approx(1 / 3)
+    assert moving_share(attention, np.full((1, 4, 4), np.nan)).area == 0
 
 
 def run(*arguments: object) -> int:

@@ -81,13 +81,20 @@ def test_a_killed_streams_frames_can_be_looked_at_and_exported(folder: Path, tmp
     assert caplog.text.count("unfinished scene of 1 frames") == 2
 
 
-def test_a_scene_with_a_missing_array_is_not_half_exported(folder: Path, tmp_path: Path, capsys) -> None:
+def test_a_scene_with_a_missing_array_is_looked_at_and_not_half_exported(
+    folder: Path, tmp_path: Path, capsys, caplog
+) -> None:
     holed = shutil.copytree(folder, tmp_path / "holed")
     (holed / "confidence" / "000001.npy").unlink()
-    for arguments in (("export", "--to", "ply", "-o", tmp_path / "a.ply"), ("view", "--html", tmp_path / "a.html")):
-        assert run(arguments[0], holed, *arguments[1:]) == 2
-        assert "000001.npy is missing" in capsys.readouterr().err
+    assert run("export", holed, "--to", "ply", "-o", tmp_path / "a.ply") == 2
+    assert "000001.npy is missing" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["holed"]
+    assert run("view", holed, "--html", tmp_path / "a.html") == 0
+    assert "a frame is left out of the page" in caplog.text and "000001.npy is missing" in caplog.text
+    for path in (holed / "confidence").iterdir():
+        path.unlink()
+    assert run("view", holed, "--html", tmp_path / "b.html") == 2
+    assert "no frame of the scene can be read" in capsys.readouterr().err and not (tmp_path / "b.html").exists()
 
 
 def test_a_busy_port_is_one_line(folder: Path, capsys) -> None:

@@ -69,6 +69,20 @@ def test_the_video_has_every_frame_at_the_scenes_rate(scene: Reconstruction, tmp
         write_preview_video(scene, path)
 
 
+def test_the_video_does_without_damaged_frames(
+    scene: Reconstruction, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = scene.save(tmp_path / "scene")
+    (folder / "depth" / "000000.npy").unlink()
+    strips = list(preview_frames(Reconstruction.load(folder), height=48))
+    assert len(strips) == 3 and "000000.npy is missing" in caplog.text
+    for path in (folder / "depth").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="no frame of the scene can be read"):
+        write_preview_video(Reconstruction.load(folder), tmp_path / "a.mp4")
+    assert not (tmp_path / "a.mp4").exists()
+
+
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
 def test_an_animated_picture_loops_over_every_frame(scene: Reconstruction, tmp_path: Path, suffix: str) -> None:
     with Image.open(write_preview_video(scene, tmp_path / f"a.{suffix}", height=48)) as image:

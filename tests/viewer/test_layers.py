@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from openmore.errors import DataError
 from openmore.types import Reconstruction
-from openmore.viewer.layers import MAYBE_MOVING, Background, FrameCache, Settings, _coarse_to_fine
+from openmore.viewer.layers import MAYBE_MOVING, Background, FrameCache, Settings, _coarse_to_fine, first_readable
 from tests.scenes import SPHERE_RADIUS, SURE, distance_to_static, make_scene, sphere_center
 
 ALL = Settings(confidence=0, budget=10**6)
@@ -71,6 +73,21 @@ def test_stopping_ends_the_accumulation(scene: Reconstruction) -> None:
     background.stop()
     background.accumulate()
     assert reads.numbers == [] and not len(background.points(ALL)[0])
+
+
+def test_damaged_frames_are_left_out_and_named(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "scene")
+    for number in (0, 3):
+        (folder / "depth" / f"{number:06d}.npy").write_bytes(b"no array")
+    holed, told = Reconstruction.load(folder), []
+    assert first_readable(holed)[0] == 1
+    background = Background(holed)
+    background.accumulate(lambda: told.append(background.done))
+    assert told[-1] == 4 and set(background.points(ALL)[0]["frame"]) == {1, 2}
+    assert sorted("000003.npy is damaged" in reason for reason in background.damaged) == [False, True]
+    assert set(FrameCache(holed).movers(2, replace(ALL, trail=2))["frame"]) == {1, 2}
+    with pytest.raises(DataError, match=r"000003\.npy is damaged"):
+        FrameCache(holed).movers(3, replace(ALL, trail=2))
 
 
 def test_thresholds_and_budget_apply_without_reading_frames_again(scene: Reconstruction) -> None:

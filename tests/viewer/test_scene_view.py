@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmore.errors import InputError
+from openmore.errors import DataError, InputError
 from openmore.types import Reconstruction
 from openmore.viewer.layers import Settings
+from openmore.viewer.panel import Panel
 from openmore.viewer.scene_view import SceneView, native_fps
 from openmore.viewer.server import close_server, open_server
 from openmore.viewer.stage import MOST_FRUSTA
@@ -95,6 +96,15 @@ def test_sliders_change_what_is_drawn(pair: SceneView) -> None:
     wait_for(lambda: pair.stages[0]._nodes["static"].point_size == pytest.approx(2 * size))
 
 
+@pytest.mark.parametrize("start", [Settings(confidence=100), Settings(budget=5000), Settings(budget=3_000_000)])
+def test_sliders_reach_to_where_they_start(start: Settings) -> None:
+    server = open_server()
+    try:
+        assert Panel(server.gui, 4, 10.0, start).settings() == start
+    finally:
+        close_server(server)
+
+
 def test_the_scene_is_looked_at_from_behind_the_first_camera(pair: SceneView) -> None:
     position, look_at = pair.stages[0].first_view()
     assert position[2] < 0 < look_at[2] and position[1] < 0  # y points down
@@ -111,6 +121,36 @@ def test_a_missing_array_is_named_and_the_other_frames_are_shown(scene: Reconstr
         wait_for(lambda: view.stages[0].drawn == 3)
     finally:
         view.close()
+
+
+def test_a_scene_whose_first_frame_is_damaged_opens(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "scene")
+    (folder / "depth" / "000000.npy").unlink()
+    view = SceneView(open_server(), {"holed": Reconstruction.load(folder), "whole": scene})
+    try:
+        view.wait_until_loaded(20)
+        named = f"**{folder / 'depth' / '000000.npy'} is missing"  # on a line of its own: what is asked for now
+        wait_for(lambda: named in view.panel.status.content)
+        assert view.stages[1].drawn == 0, "the other scene is drawn all the same"
+        assert "1 damaged, left out of the background" in view.panel.status.content
+        assert len(view.stages[0].background.points(Settings())[0]) > 1000
+        view.show(1)
+        wait_for(lambda: view.stages[0].drawn == 1 and named not in view.panel.status.content)
+        assert view.stages[0]._nodes["camera"].image is not None
+    finally:
+        view.close()
+
+
+def test_a_scene_without_a_readable_frame_is_refused_in_one_line(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = scene.save(tmp_path / "scene")
+    for path in (folder / "depth").iterdir():
+        path.unlink()
+    server = open_server()
+    try:
+        with pytest.raises(DataError, match=r"no frame of the scene can be read: .*000000\.npy is missing"):
+            SceneView(server, {"gone": Reconstruction.load(folder)})
+    finally:
+        close_server(server)
 
 
 def test_a_long_path_draws_a_bounded_number_of_frusta() -> None:

@@ -23,7 +23,9 @@ def attention(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets and attention.json.")],
     weights: Annotated[str, typer.Option(help="Name, file, folder, hf:owner/name or untrained:PRESET.")] = "small",
     compare: Annotated[str | None, typer.Option(help="Other weights, drawn beside: before and after.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of moving-object masks (PNG). Default: predicted.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of masks (PNG), or what `masks` wrote. Default: predicted.")
+    ] = None,
     frames: Annotated[int, typer.Option(help="Frames taken evenly from the source.")] = 6,
     long_side: Annotated[int | None, typer.Option(help="Long side in pixels the network sees.")] = None,
     blocks: Annotated[

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int]
 SMALLEST_SIDE = 32  # pixels
+# What --head and --paper have no use for.
+IDLE = {
+    "head": ("paper", "flow", "segments", "rule", "floor", "ego", "offsets", "explain"),
+    "paper": ("rule", "floor", "offsets", "refine"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def masks(
+    ctx: typer.Context,
     source: Annotated[str | None, typer.Argument(help="Video, folder, glob, scene folder or posed data.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("masks"),
     from_reconstruction: Annotated[Path | None, typer.Option(help="Scene folder: use its cameras and depth.")] = None,
@@ -32,7 +38,9 @@ def masks(
         str | None, typer.Option(help="SOURCE is the root of this data set (posed, with depth).")
     ] = None,
     sequence: Annotated[str | None, typer.Option(help="Sequence of the data set (default: its only one).")] = None,
-    head: Annotated[bool, typer.Option("--head", help="Take the motion head's masks and only refine them.")] = False,
+    head: Annotated[
+        bool, typer.Option("--head", help="Only refine the reconstruction's own masks: no flow, no rule.")
+    ] = False,
     flow: Annotated[str, typer.Option(help="dis, dis-fast, sea-raft-m, sea-raft-m:FILE, ...")] = "dis",
     segments: Annotated[
         str, typer.Option(help="felzenszwalb, slic, residual, sam2-tiny, sam2-large:FOLDER, ...")
@@ -62,6 +70,7 @@ def masks(
     from openmore.masks.pipeline import extract_masks, refine_head
     from openmore.masks.write import MASKS, write_result
 
+    require_used({name for name in ctx.params if _is_given(ctx, name)})
     require_free(out, MASKS, overwrite, source)
     options = mask_options(flow, segments, rule, floor, ego, offsets, refine, paper)
     sampling = {"fps": fps, "stride": stride, "max_frames": max_frames}
@@ -71,10 +80,24 @@ def masks(
             raise InputError("--remove needs depth and cameras: add --weights small, or give a scene folder")
         result = refine_head(clip, refine) if head else extract_masks(clip, options, progress=progress)
     with atomic_folder(out, MASKS, overwrite) as folder:
-        write_result(folder, clip, result, shape, explain=explain and not head)
+        write_result(folder, clip, result, shape, explain=explain)
         if remove:
             write_static(folder / "static.ply", clip, result)
     summarise(clip, result, out)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    # By its name: newer typers bring a click of their own, whose enumeration is another.
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def require_used(given: set[str]) -> None:
+    """Raise InputError when one of the options `given` would do nothing beside --head or --paper."""
+    for mode, words in (("head", "--head only refines masks"), ("paper", "--paper settles it")):
+        idle = [name for name in IDLE[mode] if name in given] if mode in given else []
+        if idle:
+            raise InputError(f"--{idle[0]} does nothing with --{mode}, because {words}: leave one of them out")
 
 
 def mask_options(
@@ -103,11 +126,12 @@ def load_clip(
     long_side: int,
 ) -> tuple[MaskClip, Shape]:
     """The clip at working resolution and (H, W) of the source's frames."""
-    from openmore.masks.clip import fit_clip
     from openmore.masks.sources import is_scene, open_clip
 
     if (source is None) == (scene is None):
         raise InputError("give a SOURCE or --from-reconstruction SCENE, one of the two")
+    if sequence is not None and dataset is None:
+        raise InputError(f"--sequence {sequence} belongs to a data set: give --dataset too")
     if long_side < SMALLEST_SIDE:
         raise InputError(f"--long-side {long_side} is too small for flow: give at least {SMALLEST_SIDE} pixels")
     if weights is not None and (scene or dataset or is_scene(str(source))):
@@ -115,20 +139,18 @@ def load_clip(
     if scene is not None and not is_scene(scene):
         raise InputError(f"{scene} is no scene folder (it has no scene.json): make one with openmore reconstruct")
     if weights is not None:
-        clip, shape = from_weights(str(source), weights, sampling)
-    else:
-        clip, shape = open_clip(str(scene or source), dataset, sequence, **sampling)
-    return fit_clip(clip, long_side), shape
+        return from_weights(str(source), weights, sampling, long_side)
+    return open_clip(str(scene or source), dataset, sequence, long_side, **sampling)
 
 
-def from_weights(source: str, weights: str, sampling: dict[str, Any]) -> tuple[MaskClip, Shape]:
+def from_weights(source: str, weights: str, sampling: dict[str, Any], long_side: int) -> tuple[MaskClip, Shape]:
     """Reconstruct first."""
-    from openmore.masks.clip import clip_from_frames
+    from openmore.masks.clip import clip_from_reconstruction, fit_clip
     from openmore.pipeline import reconstruct
 
     recon = reconstruct(source, weights, **sampling)
-    clip = clip_from_frames(list(recon.frames), Path(source).stem, f"reconstruction with {weights}")
-    return clip, recon.info.original_shape
+    clip = clip_from_reconstruction(recon, Path(source).stem, f"reconstruction with {weights}")
+    return fit_clip(clip, long_side), recon.info.original_shape
 
 
 def write_static(path: Path, clip: MaskClip, result: MaskResult) -> None:

@@ -47,9 +47,10 @@ def explanation(
     row = np.concatenate(panels, 1)
     header = np.full((22, row.shape[1], 3), 25, np.uint8)
     egos = ", ".join(sorted({pair.ego for pair in report.pairs}))
-    mu, sigma, limit = (f"{x:.2f}" if x is not None else "-" for x in (report.mu, report.sigma, report.threshold))
-    numbers = f"mu {mu}  sigma {sigma}  floor {report.floor:.2f}  threshold {limit} px"
-    text = f"frame {report.frame}  ego flow: {egos}  {numbers}"
+    values = report.mu, report.sigma, report.floor, report.threshold
+    mu, sigma, floor, limit = (f"{x:.2f}" if x is not None else "-" for x in values)
+    numbers = f"mu {mu}  sigma {sigma}  floor {floor}  threshold {limit} px"
+    text = f"frame {report.index}  ego flow: {egos}  {numbers}"
     cv2.putText(header, text, (6, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return np.concatenate((header, row), 0)
 

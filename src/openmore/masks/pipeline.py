@@ -20,13 +20,16 @@ import numpy as np
 
 from openmore.errors import ConfigError, InputError
 from openmore.flow import FlowEstimator, FlowResult, get_flow
+from openmore.flow.registry import require_name as require_flow
 from openmore.masks.clip import MaskClip
 from openmore.masks.decision import Rule, decide, floor_of, measure, paint
 from openmore.masks.ego import BestEgo, Ego, EgoModel, GeometricEgo, ParametricEgo
 from openmore.masks.evidence import Evidence, combine, noise_of, plain, stabilised, weighed
 from openmore.masks.refine import from_probability, get_refiner
-from openmore.masks.report import Case, MaskReport, agreement
+from openmore.masks.refine import require_name as require_refiner
+from openmore.masks.report import Case, MaskReport, agreement, bare_report
 from openmore.masks.segments import Segmenter, get_segmenter, split_mixed
+from openmore.masks.segments import require_name as require_segmenter
 from openmore.masks.spread import average, spread
 from openmore.masks.temporal import vote
 from openmore.progress import ProgressCallback, silent
@@ -54,6 +57,10 @@ class MaskOptions:
             raise ConfigError(f"offsets {self.offsets} name no other frame: give numbers such as 1 or -2 -1 1 2")
         if self.ego not in ("auto", "geometry", "picture"):
             raise ConfigError(f"ego flow {self.ego!r} is unknown: choose auto, geometry or picture")
+        # Backends are built when the clip is there, which may take hours: a wrong name is said before.
+        require_flow(self.flow)
+        require_segmenter(self.segments)
+        require_refiner(self.refine)
 
 
 PAPER = MaskOptions(
@@ -180,22 +187,23 @@ def extract_masks(
     ego = choose_ego(clip, options.ego)
     judge = Judge(clip, options, flow or get_flow(options.flow), segmenter or get_segmenter(options.segments), ego)
     refine = get_refiner(options.refine)
-    result = MaskResult([], [], [], MaskReport(clip.name, describe(judge)))
+    result = MaskResult([], [], [], MaskReport(clip.name, describe(judge), skipped=list(clip.skipped)))
     for t, (labels, judged) in enumerate(settle(judge)):
         mask = labels if refine is None else refine(labels, clip.images[t])
         result.masks.append(mask)
         result.residuals.append(judged.residual.astype(np.float16))
         result.regions.append(judged.regions)
-        result.report.frames.append(judged.case.report(mask))
+        result.report.frames.append(judged.case.report(mask, clip.origins[t]))
         progress("masks", t + 1, len(clip))
-    if clip.motion is not None:
-        result.report.agreement = agreement(result.masks, clip.motion)
+    if clip.head_motion is not None:
+        result.report.agreement = agreement(result.masks, clip.head_motion)
     return result
 
 
 def refine_head(clip: MaskClip, refine: str = "grabcut", threshold: float = 0.5) -> MaskResult:
-    """The motion head's own masks, cut at `threshold` and refined (supplement 2.2): no flow, no rule.
+    """The reconstruction's own motion, cut at `threshold` and refined (supplement 2.2): no flow, no rule.
 
+    That is the motion head's, or what refinement measured and settled.
     Raises InputError when the clip carries no motion probabilities.
     """
     if clip.motion is None:
@@ -203,12 +211,14 @@ def refine_head(clip: MaskClip, refine: str = "grabcut", threshold: float = 0.5)
             f"{clip.name} has no motion probabilities: reconstruct it with weights that have a motion head"
         )
     refiner = get_refiner(refine)
-    settings = {"source": "motion head", "threshold": threshold, "refine": refine}
-    result = MaskResult([], [], [], MaskReport(clip.name, settings))
-    for probability, image in zip(clip.motion, clip.images):
+    settings = {"source": "motion of the reconstruction", "threshold": threshold, "refine": refine}
+    result = MaskResult([], [], [], MaskReport(clip.name, settings, skipped=list(clip.skipped)))
+    for t, (probability, image) in enumerate(zip(clip.motion, clip.images)):
         labels = from_probability(probability, threshold)
         result.masks.append(labels if refiner is None else refiner(labels, image))
-    result.report.agreement = agreement(result.masks, clip.motion, threshold)
+        result.report.frames.append(bare_report(t, result.masks[t], clip.origins[t]))
+    if clip.head_motion is not None:
+        result.report.agreement = agreement(result.masks, clip.head_motion, threshold)
     return result
 
 

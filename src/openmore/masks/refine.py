@@ -22,18 +22,24 @@ NAMES = ("none", "guided", "grabcut", "sam2-tiny", "sam2-small", "sam2-base-plus
 _SMALLEST = 16  # pixels; smaller pieces are dropped rather than refined
 
 
+def require_name(name: str) -> None:
+    """Raise ConfigError listing the names unless `name` is one of them, with or without a folder of weights."""
+    kind, _, weights = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind not in NAMES or (weights and not kind.startswith("sam2")):
+        raise ConfigError(f"refinement {name!r} is unknown: choose one of {', '.join(NAMES)} (sam2-tiny:FOLDER)")
+
+
 def get_refiner(name: str) -> Refiner | None:
     """The refinement called `name`; None for "none". Raises ConfigError listing the names."""
+    require_name(name)
     kind, _, weights = name.partition(":")
     if kind == "none":
         return None
     if kind in ("guided", "grabcut"):
         return guided if kind == "guided" else grabcut
-    if kind in NAMES:
-        from openmore.masks.sam2 import SAM2Predictor
+    from openmore.masks.sam2 import SAM2Predictor
 
-        return SAM2Predictor.from_pretrained(kind.removeprefix("sam2-"), weights or None).refine
-    raise ConfigError(f"refinement {name!r} is unknown: choose one of {', '.join(NAMES)}")
+    return SAM2Predictor.from_pretrained(kind.removeprefix("sam2-"), weights or None).refine
 
 
 def from_probability(probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:

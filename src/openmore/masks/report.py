@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from openmore.masks.clip import Origin
 from openmore.masks.decision import MOVING, UNKNOWN, Decision, Segments
 from openmore.masks.evidence import Evidence
 
@@ -36,14 +37,16 @@ class PairReport:
 
 @dataclass(frozen=True)
 class FrameReport:
-    """One frame's mask and what it rests on."""
+    """One frame's mask and what it rests on; without a rule (the reconstruction's own masks) that is None or empty."""
 
-    frame: int
+    frame: int  # place in the clip; its mask is masks/{frame:05d}.png
+    index: int  # number in the source: differs from the place with a stride, a rate or damaged frames
+    name: str | None  # in the source: file name, or "clip.mp4#12"
     moving: float  # share of the picture's pixels in the final mask
     unknown: float
     mu: float | None  # pixels; the median for robust rules
     sigma: float | None  # pixels
-    floor: float  # pixels
+    floor: float | None  # pixels
     threshold: float | None  # pixels
     pairs: list[PairReport]
     segments: list[SegmentReport]
@@ -56,7 +59,8 @@ class MaskReport:
     name: str
     settings: dict[str, Any]
     frames: list[FrameReport] = field(default_factory=list)
-    agreement: dict[str, float] | None = None  # with the motion head: share of equal pixels, IoU
+    agreement: dict[str, float] | None = None  # with the motion head's own masks: share of equal pixels, IoU
+    skipped: list[dict[str, Any]] = field(default_factory=list)  # damaged frames: {"index": int, "reason": str}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, NaN and infinity as None."""
@@ -72,13 +76,23 @@ class Case:
     segments: Segments
     decision: Decision
 
-    def report(self, mask: np.ndarray) -> FrameReport:
+    def report(self, mask: np.ndarray, origin: Origin) -> FrameReport:
         """The frame's report; `mask` [H, W] uint8 is its final mask."""
-        moving, unknown = (round(float(np.mean(mask == value)), 5) for value in (MOVING, UNKNOWN))
         d = self.decision
         pairs = [PairReport(e.other, e.ego, round(e.noise, 4)) for e in self.pairs]
         numbers = _number(d.center), _number(d.sigma), round(d.floor, 4), _number(d.threshold)
-        return FrameReport(self.frame, moving, unknown, *numbers, pairs, _segments(self.segments, d))
+        head = self.frame, origin.index, origin.name, *_shares(mask)
+        return FrameReport(*head, *numbers, pairs, _segments(self.segments, d))
+
+
+def bare_report(frame: int, mask: np.ndarray, origin: Origin) -> FrameReport:
+    """The report of a mask [H, W] uint8 that no rule decided."""
+    return FrameReport(frame, origin.index, origin.name, *_shares(mask), None, None, None, None, [], [])
+
+
+def _shares(mask: np.ndarray) -> tuple[float, float]:
+    """Shares of moving and unknown pixels."""
+    return round(float(np.mean(mask == MOVING)), 5), round(float(np.mean(mask == UNKNOWN)), 5)
 
 
 def _segments(segments: Segments, decision: Decision) -> list[SegmentReport]:

@@ -136,15 +136,21 @@ class InstanceIds:
         return labels.reshape(image.shape[:2]).astype(np.int32)
 
 
+def require_name(name: str) -> None:
+    """Raise ConfigError listing the names unless `name` is one of them, with or without a folder of weights."""
+    kind, _, weights = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind not in NAMES or (weights and not kind.startswith("sam2")):
+        raise ConfigError(f"segmenter {name!r} is unknown: choose one of {', '.join(NAMES)} (sam2-tiny:FOLDER)")
+
+
 def get_segmenter(name: str, **options: Any) -> Segmenter:
     """The segmenter called `name`. "sam2-tiny:PATH" loads weights from a folder. Raises ConfigError listing names."""
+    require_name(name)
     kind, _, weights = name.partition(":")
     if kind == "residual":
         return ResidualRegions(**options)
     if kind in ("felzenszwalb", "slic"):
         return Superpixels(kind, **options)  # type: ignore[arg-type]
-    if kind in NAMES:
-        from openmore.masks.sam2 import SAM2Segmenter
+    from openmore.masks.sam2 import SAM2Segmenter
 
-        return SAM2Segmenter.from_pretrained(kind.removeprefix("sam2-"), weights or None, **options)
-    raise ConfigError(f"segmenter {name!r} is unknown: choose one of {', '.join(NAMES)}")
+    return SAM2Segmenter.from_pretrained(kind.removeprefix("sam2-"), weights or None, **options)

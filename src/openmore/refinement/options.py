@@ -17,7 +17,6 @@ class RefineOptions:
     long_clip: int = 150  # frames above which tracks are cut to `span`, so that time stays linear
     span: int = 40  # frames
     close_loops: bool = True  # in long clips, where cut tracks do not
-    update_motion: bool = True  # measure which pixels move against the solved cameras
 
     def __post_init__(self) -> None:
         for name, least in (("long_side", 64), ("features", 50), ("tracks_per_cell", 1), ("long_clip", 2), ("span", 4)):

@@ -22,7 +22,6 @@ def masks(long_side: int = 640, explain: bool = False, rule: str = "floor", **op
     An item's own options replace the job's. Backends with weights are loaded once.
     """
     from openmore.flow import get_flow
-    from openmore.masks.clip import fit_clip
     from openmore.masks.segments import get_segmenter
     from openmore.masks.sources import open_clip
     from openmore.masks.write import write_result
@@ -34,8 +33,7 @@ def masks(long_side: int = 640, explain: bool = False, rule: str = "floor", **op
     def run(item: Item, folder: Path) -> None:
         own_sampling, own = split(item.options)
         backends = {"flow": None if "flow" in own else flow, "segmenter": None if "segments" in own else segmenter}
-        clip, shape = open_clip(item.source, **{**sampling, **own_sampling})
-        clip = fit_clip(clip, long_side)
+        clip, shape = open_clip(item.source, long_side=long_side, **{**sampling, **own_sampling})
         result = extract_masks(clip, replace(chosen, **_tuples(own)), **backends)
         write_result(folder, clip, result, shape, explain=explain)
 

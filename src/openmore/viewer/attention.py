@@ -72,10 +72,16 @@ def camera_attention_maps(model: MoRe, images: Tensor, blocks: Collection[Where]
 
 
 def moving_share(attention: np.ndarray, motion: np.ndarray) -> MovingShare:
-    """Attention [..., h, w] against masks or probabilities of motion [..., H, W] on a multiple of the patch grid."""
-    moving = patch_means(motion, (attention.shape[-2], attention.shape[-1]))
-    total = float(attention.sum())
-    return MovingShare(float((attention * moving).sum()) / total if total else 0.0, float(moving.mean()))
+    """Attention [..., h, w] against masks or probabilities of motion [..., H, W] on a multiple of the patch grid.
+
+    Pixels whose motion is NaN (unknown) are left out of picture and attention, patch by patch in proportion.
+    """
+    grid = attention.shape[-2], attention.shape[-1]
+    moving, known = patch_means(np.nan_to_num(motion), grid), patch_means(~np.isnan(motion), grid)
+    total, area = float((attention * known).sum()), float(known.mean())
+    return MovingShare(
+        float((attention * moving).sum()) / total if total else 0.0, float(moving.mean()) / area if area else 0.0
+    )
 
 
 def patch_means(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

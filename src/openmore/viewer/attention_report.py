@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openmore.errors import DataError, InputError
+from openmore.errors import InputError
 from openmore.io.frames import Frame, describe, frames
 from openmore.io.sizing import Sizing
 from openmore.model.aggregator import Where
@@ -24,6 +24,7 @@ from openmore.model.more import MoRe
 from openmore.model.output import to_images
 from openmore.viewer.attention import AttentionMaps, MovingShare, camera_attention_maps, moving_share
 from openmore.viewer.attention_sheets import overlay, sheet
+from openmore.viewer.mask_files import read_masks
 
 _MOVING = 0.5  # probability outlined as moving
 _MOST_COLUMNS = 12  # layers or heads side by side
@@ -38,7 +39,7 @@ class Study:
     pictures: np.ndarray  # [S, H, W, 3] uint8, as the network saw them
     maps: dict[Where, AttentionMaps]
     headline: Where
-    motion: np.ndarray | None  # [S, H, W] 0..1
+    motion: np.ndarray | None  # [S, H, W] 0..1; NaN = unknown, left out
     motion_from: str  # "masks", "network" or "none"
 
     def share(self, block: Where) -> MovingShare | None:
@@ -167,7 +168,7 @@ def _motion(
 ) -> tuple[np.ndarray | None, str]:
     """[S, H, W] from mask files, else from the network, else None; and which."""
     if masks is not None:
-        return np.stack([read_mask(masks, frame, sizing.model_shape) for frame in chosen]), "masks"
+        return read_masks(masks, chosen, sizing.model_shape), "masks"
     if "motion" not in model.config.heads:
         return None, "none"
     with torch.inference_mode():
@@ -180,19 +181,3 @@ def _resized(motion: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """[S, h, w] -> [S, H, W], nearest: networks may see a frame at different sizes."""
     rows, columns = (np.arange(n) * size // n for n, size in zip(shape, motion.shape[1:], strict=True))
     return motion[:, rows[:, None], columns]
-
-
-def read_mask(folder: Path, frame: Frame, shape: tuple[int, int]) -> np.ndarray:
-    """[H, W] float 0 or 1 at `shape`: the PNG named like the frame, else like its number; non-zero is moving.
-
-    Raises DataError when neither file is there.
-    """
-    from PIL import Image
-
-    names = [f"{Path(frame.name).stem}.png", f"{frame.index:06d}.png"]
-    for name in names:
-        if (folder / name).is_file():
-            with Image.open(folder / name) as image:
-                resized = image.resize((shape[1], shape[0]), Image.Resampling.NEAREST)
-                return (np.asarray(resized).reshape(*shape, -1).max(-1) > 0).astype(np.float32)
-    raise DataError(f"{folder} has no mask for frame {frame.index}: expected {' or '.join(dict.fromkeys(names))}")

@@ -5,21 +5,24 @@ Choices
   bytes. The background is accumulated by a thread from at most `sample` frames and grows while one watches.
 - The background keeps confidence, motion and origin of every point, so that thresholds and colours change at once,
   without reading frames again.
+- A damaged frame of a scene folder is left out and named; the others are shown. Only a scene without a single readable
+  frame is an error.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from openmore.errors import DataError
 from openmore.export.cloud import CLOUD, join, pick_evenly, take
 from openmore.export.points import PointOptions, frame_points, pixel_footprint
 from openmore.export.thinning import VoxelThinner
-from openmore.types import Reconstruction
+from openmore.types import FramePrediction, Reconstruction
 
 MAYBE_MOVING = 0.1  # probability from which a pixel is kept as a possible mover; the lowest threshold offered
 _COLLECT = PointOptions(confidence="0%", motion=0.9, motion_margin=0, max_points=2_000_000)
@@ -50,6 +53,28 @@ class FrameLayer:
         return self.possible_movers.nbytes + (0 if self.picture is None else self.picture.nbytes)
 
 
+def readable(
+    recon: Reconstruction, numbers: Iterable[int], damaged: Callable[[str], None] = lambda reason: None
+) -> Iterator[tuple[int, FramePrediction]]:
+    """(number, frame) of those frames that can be read; `damaged` is told what is wrong with each of the others."""
+    for number in numbers:
+        try:
+            frame = recon.frames[number]
+        except DataError as error:
+            damaged(str(error))
+        else:
+            yield number, frame
+
+
+def first_readable(recon: Reconstruction) -> tuple[int, FramePrediction]:
+    """The first frame that can be read, with its number. Raises DataError when there is none."""
+    reasons: list[str] = []
+    found = next(readable(recon, range(len(recon)), reasons.append), None)
+    if found is None:
+        raise DataError(f"no frame of the scene can be read: {reasons[0]}")
+    return found
+
+
 class FrameCache:
     """Frame layers, read on demand; the least recently seen leave first."""
 
@@ -72,10 +97,18 @@ class FrameCache:
             return self._layers[number]
 
     def movers(self, number: int, settings: Settings) -> np.ndarray:
-        """[N] CLOUD: what moves in frame `number`, and in the `settings.trail` frames before it."""
+        """[N] CLOUD: what moves in frame `number`, and in the `settings.trail` frames before it.
+
+        Raises DataError when frame `number` is damaged.
+        """
         pieces = []
         for i in range(max(0, number - settings.trail), number + 1):
-            layer = self[i]
+            try:
+                layer = self[i]
+            except DataError:
+                if i == number:
+                    raise
+                continue  # a gap in the trail
             cloud = layer.possible_movers
             sure = cloud["confidence"] >= np.interp(settings.confidence, np.arange(101), layer.confidence_percentiles)
             pieces.append(take(cloud, sure & (cloud["motion"] >= settings.motion * 255)))
@@ -95,7 +128,8 @@ class Background:
         self.recon = recon
         count = min(sample, len(recon))
         self.numbers = np.linspace(0, len(recon) - 1, count).round().astype(int).tolist()
-        self.done = 0  # frames taken in so far
+        self.done = 0  # frames taken in so far, or found damaged
+        self.damaged: list[str] = []  # what is wrong with those that cannot be read
         self._cloud, self._voxel = np.zeros(0, CLOUD), 0.01
         self._stopped = threading.Event()
 
@@ -105,13 +139,14 @@ class Background:
         for done, number in enumerate(_coarse_to_fine(self.numbers), 1):
             if self._stopped.is_set():
                 return
-            frame = self.recon.frames[number]
-            thinner = thinner or VoxelThinner(pixel_footprint(frame), _COLLECT.max_points)
-            thinner.add(frame_points(frame, number, _COLLECT)[0])
+            for _, frame in readable(self.recon, [number], self.damaged.append):
+                thinner = thinner or VoxelThinner(pixel_footprint(frame), _COLLECT.max_points)
+                thinner.add(frame_points(frame, number, _COLLECT)[0])
             self.done = done
             if done & (done - 1) == 0 or done == len(self.numbers):
-                # A copy: the thinner goes on writing into its own.
-                self._cloud, self._voxel = thinner.result().copy(), thinner.voxel
+                if thinner is not None:
+                    # A copy: the thinner goes on writing into its own.
+                    self._cloud, self._voxel = thinner.result().copy(), thinner.voxel
                 changed()
 
     def stop(self) -> None:
@@ -130,6 +165,8 @@ class Background:
 
     def why_empty(self, settings: Settings) -> str:
         """For a background that shows nothing: which threshold did it, and what to do."""
+        if len(self.damaged) == len(self.numbers):
+            return "no static point: none of the frames that make the background can be read"
         if not len(self._cloud):
             return "no static point: no pixel of the scene has depth and stands still"
         return f"no static point: everything moves with at least {settings.motion:g}, raise 'Moving from'"

@@ -2,17 +2,19 @@
 
 Choices
 - Each frame's movers are a node that is switched on at its time: scrubbing back costs nothing but switches.
+- A damaged frame is left out with a warning: the one before it stays until the next that can be read.
 - The page holds viser's own client (about 1 MB) and nothing of it is fetched; point budgets keep the rest small.
 """
 
 from __future__ import annotations
 
 import html
+import logging
 from pathlib import Path
 
 import numpy as np
 
-from openmore.errors import InputError
+from openmore.errors import DataError, InputError
 from openmore.export.cameras import timeline
 from openmore.export.cloud import pick_evenly
 from openmore.io.atomic import write_text
@@ -22,6 +24,8 @@ from openmore.types import Reconstruction
 from openmore.viewer.layers import Settings
 from openmore.viewer.server import close_server, open_server
 from openmore.viewer.stage import Stage
+
+log = logging.getLogger(__name__)
 
 
 def write_page(
@@ -53,22 +57,27 @@ def _record(server, stage: Stage, settings: Settings, budget: int, progress: Pro
     """Build every node, then record the switches over time."""
     stage.background.accumulate()
     stage.draw_background(settings)
-    movers = []
+    numbers, movers = [], []
     for number in range(len(stage.recon)):
-        cloud = pick_evenly(stage.cache.movers(number, settings), budget)
+        try:
+            cloud = pick_evenly(stage.cache.movers(number, settings), budget)
+        except DataError as error:
+            log.warning("a frame is left out of the page: %s", error)
+            continue
         spacing = stage.spacing_of(cloud, number)
+        numbers.append(number)
         movers.append(stage.add_points(f"movers_{number:06d}", cloud, settings.colour, spacing, visible=False))
         progress("page", number + 1, len(stage.recon))
     recorder = server.get_scene_serializer()
-    for number, pause in enumerate(_durations(stage.recon)):
-        movers[number - 1].visible = False
-        movers[number].visible = True
+    for place, (number, pause) in enumerate(zip(numbers, _durations(stage.recon, numbers), strict=True)):
+        movers[place - 1].visible = False
+        movers[place].visible = True
         stage.draw_camera(number)
         recorder.insert_sleep(pause)
     return recorder.as_html(dark_mode=True)
 
 
-def _durations(scene: Reconstruction) -> list[float]:
-    """Seconds each frame stays; the last one as long as the typical frame."""
-    steps = np.diff(timeline(scene))
+def _durations(scene: Reconstruction, numbers: list[int]) -> list[float]:
+    """Seconds each of these frames stays; the last one as long as the typical frame."""
+    steps = np.diff(np.asarray(timeline(scene))[numbers])
     return [*steps.tolist(), float(np.median(steps)) if len(steps) else 0.0]

@@ -2,6 +2,7 @@
 
 Choices
 - Keys are those of editing programs: space plays and pauses, J and L step back and forward, C looks through the camera.
+- A slider reaches as far as the value it starts at: the command line takes more than is worth a slider's length.
 - The panel tells one listener that "frame", "settings", "size" or a part changed; the listener asks for the values.
 """
 
@@ -35,10 +36,13 @@ class Panel:
         with gui.add_folder("Points"):
             self.colour = gui.add_dropdown("Colour", MODES, initial_value=start.colour)
             self.legend = gui.add_image(np.full((1, 1, 3), 255, np.uint8), visible=False)
-            self.confidence = gui.add_slider("Hide least sure, %", 0.0, 95.0, 1.0, start.confidence)
+            self.confidence = gui.add_slider(
+                "Hide least sure, %", 0.0, max(95.0, start.confidence), 1.0, start.confidence
+            )
             self.motion = gui.add_slider("Moving from", MAYBE_MOVING, 1.0, 0.05, start.motion)
             self.trail = gui.add_slider("Trail, frames", 0, min(20, frame_count), 1, start.trail)
-            self.budget = gui.add_slider("Static points", 10_000, 2_000_000, 10_000, start.budget)
+            fewest, most = min(10_000, start.budget), max(2_000_000, start.budget)
+            self.budget = gui.add_slider("Static points", fewest, most, 10_000, start.budget)
             self.size = gui.add_slider("Point size", 0.2, 5.0, 0.1, 1.0)
         with gui.add_folder("View"):
             self.follow = gui.add_checkbox("Follow the camera", False)

@@ -4,10 +4,12 @@ Choices
 - The same colours as the preview sheet: 1/z on one range for the whole clip, movers tinted in vermilion.
 - The last panel draws the static world from above in grey, the camera's path so far along the time colours and its
   field of view now, and the movers of the frame where they are.
+- A damaged frame is left out with a warning.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +33,10 @@ from openmore.io.preview import (
 from openmore.io.video import write_video
 from openmore.progress import ProgressCallback, silent
 from openmore.types import Camera, FramePrediction, Reconstruction
-from openmore.viewer.layers import Background, FrameCache, Settings
+from openmore.viewer.layers import Background, FrameCache, Settings, first_readable, readable
 from openmore.viewer.scene_view import native_fps
+
+log = logging.getLogger(__name__)
 
 _SAMPLE = 24  # frames that decide the depth range and draw the map
 _SMOOTH = 2  # the map is drawn this much larger and shrunk: Pillow's lines are not smoothed
@@ -68,12 +72,16 @@ def preview_frames(
     legends: bool = False,
     progress: ProgressCallback = silent,
 ) -> Iterator[np.ndarray]:
-    """[H, W, 3] uint8 pictures, one per frame. Panels without data (rgb, motion) are left out."""
+    """[H, W, 3] uint8 pictures, one per frame that can be read. Panels without data (rgb, motion) are left out.
+
+    Raises DataError when no frame can be read.
+    """
     if not len(recon):
         raise InputError("the scene has no frames: nothing to draw")
+    first_readable(recon)  # else it would be a video without frames
     shown = depth_range(recon)
     top = TopView(recon, height)
-    for number, frame in enumerate(recon.frames):
+    for number, frame in readable(recon, range(len(recon)), _warn):
         panels = [] if frame.rgb is None else [frame.rgb]
         panels.append(near_colours(inverse_depth(frame.depth), shown))
         if frame.motion is not None:
@@ -83,6 +91,10 @@ def preview_frames(
             panels = [np.concatenate(pair) for pair in zip(panels, _legends(recon, frame, shown, panels), strict=True)]
         yield _grid(panels, columns)
         progress("video", number + 1, len(recon))
+
+
+def _warn(reason: str) -> None:
+    log.warning("a frame is left out of the video: %s", reason)
 
 
 def _legends(
@@ -109,7 +121,7 @@ def _write_animation(path: Path, pictures: Iterator[np.ndarray], fps: float) -> 
 def depth_range(recon: Reconstruction) -> tuple[float, float]:
     """The range of 1/z that serves all frames, from frames spread over the clip."""
     chosen = np.unique(np.linspace(0, len(recon) - 1, _SAMPLE).round().astype(int))
-    return near_range([inverse_depth(recon.frames[int(i)].depth)[::4, ::4] for i in chosen])
+    return near_range([inverse_depth(frame.depth)[::4, ::4] for _, frame in readable(recon, chosen.tolist())])
 
 
 class TopView:

@@ -48,7 +48,6 @@ class SceneView:
         self._wake = threading.Condition()
         self._closed = False
         self._playing = False
-        self._problem = ""  # the last thing that could not be read
         self.stages = self._place(scenes)
         self.frame_count = max(len(scene) for scene in scenes.values())
         self.panel = Panel(server.gui, self.frame_count, native_fps(next(iter(scenes.values()))), settings)
@@ -153,11 +152,7 @@ class SceneView:
                 return
             begun = time.perf_counter()
             if shown.frame != drawn or shown.settings_changed:
-                try:
-                    self._draw(shown)
-                except OpenMoReError as error:  # this frame cannot be shown; the others can
-                    self._problem = str(error)
-                self._report(shown.settings)
+                self._report(shown.settings, self._draw(shown))
                 drawn = shown.frame
             if self._playing:
                 time.sleep(max(0.0, 1 / self.panel.fps.value - (time.perf_counter() - begun)))
@@ -171,20 +166,26 @@ class SceneView:
         self.panel.time.value = following % self.frame_count
         self._notify(frame=self.panel.time.value)
 
-    def _draw(self, shown: _Shown) -> None:
+    def _draw(self, shown: _Shown) -> list[str]:
+        """Draw a frame of every scene; returns what is wrong with those that cannot be shown."""
+        problems = []
         with self.server.atomic():
             for stage in self.stages:
                 if shown.settings_changed:
                     stage.draw_background(shown.settings)
-                stage.draw_frame(shown.frame, shown.settings)
+                try:
+                    stage.draw_frame(shown.frame, shown.settings)
+                except OpenMoReError as error:  # this frame cannot be shown; other frames and scenes can
+                    problems.append(str(error))
         if shown.settings_changed:
             self._draw_legend(shown.settings.colour)
         if self.panel.follow.value:
             self._look_through(shown.frame)
+        return problems
 
-    def _report(self, settings: Settings) -> None:
+    def _report(self, settings: Settings, problems: list[str]) -> None:
         lines = [line for stage in self.stages for line in stage.report(settings)]
-        self.panel.say([*lines, *([f"**{self._problem}**"] if self._problem else [])])
+        self.panel.say([*lines, *(f"**{problem}**" for problem in problems)])
 
     def _draw_legend(self, colour: str) -> None:
         self.panel.legend.visible = colour != "rgb"
@@ -192,11 +193,7 @@ class SceneView:
             self.panel.legend.image = self.stages[0].colours.legend(colour)
 
     def _accumulate(self, stage: Stage) -> None:
-        try:
-            stage.background.accumulate(lambda: self._notify(settings=True))
-        except OpenMoReError as error:  # a damaged frame ends the background, not the viewer
-            self._problem = str(error)
-            self._notify(settings=True)
+        stage.background.accumulate(lambda: self._notify(settings=True))
 
     def _look_through(self, frame: int) -> None:
         wxyz, position, fov = self.stages[0].view_of(frame)

@@ -21,7 +21,7 @@ from openmore.export.points import pixel_footprint
 from openmore.geometry.rotation import matrix_to_quaternion
 from openmore.types import Reconstruction
 from openmore.viewer.colours import CloudColours
-from openmore.viewer.layers import Background, FrameCache, Settings
+from openmore.viewer.layers import Background, FrameCache, Settings, first_readable
 
 MOST_FRUSTA = 100  # drawn of a path; more are thinned out evenly
 _PICTURE_SIDE = 320  # pixels; the picture in the current camera's frustum
@@ -36,7 +36,7 @@ class Stage:
         self.cache = FrameCache(recon)
         self.background = Background(recon)
         self.colours = CloudColours(self.cameras)
-        self._first = recon.frames[0]
+        self._first_number, self._first = first_readable(recon)
         self._clock = list(zip(frame_indices(recon), frame_times(recon), strict=True))
         self._spacing = {"static": pixel_footprint(self._first) or 0.01}  # scene units, per part
         self._size = 1.0  # the slider
@@ -48,10 +48,10 @@ class Stage:
         self._add_camera()
 
     def extent_x(self) -> np.ndarray:
-        """[2] left and right end of the first frame's middle 90 %, scene units."""
+        """[2] left and right end of the middle 90 % of the first frame that can be read, scene units."""
         depth, K = self._first.depth, self._first.K_model
         columns = (np.arange(depth.shape[1]) - K[0, 2]) / K[0, 0]
-        x = (depth * columns)[np.isfinite(depth) & (depth > 0)]
+        x = (depth * columns)[np.isfinite(depth) & (depth > 0)] + self._first.camera.center[0]
         if not len(x):
             return np.array([-1.0, 1.0])
         return np.percentile(x, (5, 95))
@@ -73,7 +73,7 @@ class Stage:
         self.server.scene.add_label(f"{self.root}/name", self.name, position=place, anchor="bottom-center")
 
     def report(self, settings: Settings) -> list[str]:
-        """Lines about what is on show: the frame, its time, how many points; and why there are none."""
+        """Lines about what is on show: the frame, its time, how many points; why there are none; what is damaged."""
         done, total = self.background.done, len(self.background.numbers)
         index, seconds = self._clock[max(self.drawn, 0)]
         lines = [f"**{self.name}**: frame {index}, {seconds:.2f} s, of {len(self.recon)} frames"]
@@ -83,6 +83,8 @@ class Stage:
             lines.append(f"background from {done} of {total} frames")
         elif not static:
             lines.append(f"**{self.background.why_empty(settings)}**")
+        if damaged := self.background.damaged:
+            lines.append(f"**{len(damaged)} damaged, left out of the background: {damaged[0]}**")
         return lines
 
     def first_view(self) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +116,10 @@ class Stage:
         self._draw_points("static", cloud, settings.colour)
 
     def draw_frame(self, frame: int, settings: Settings) -> None:
-        """Draw the movers and the camera of a frame; past the end the last frame stays."""
+        """Draw the movers and the camera of a frame; past the end the last frame stays.
+
+        Raises DataError for a damaged frame, and leaves on show what was.
+        """
         number = min(frame, len(self.recon) - 1)
         movers = self.cache.movers(number, settings)
         self._spacing["movers"] = self.spacing_of(movers, number)
@@ -195,7 +200,7 @@ class Stage:
             color=(230, 120, 20),
             thickness=2.0,
             thickness_units="screen",
-            image=small(self._first.rgb),
+            image=small(self._first.rgb) if self._first_number == 0 else None,
         )
 
 
