@@ -18,9 +18,9 @@ def fit(support: float, median_px: float, observations: int = 1000) -> Fit:
 
 def test_a_short_shot_begins_with_several_lenses_and_pairs() -> None:
     begun = starts(VOTED, GUESS, SHORT, known=False)
-    assert {rank for _, rank in begun} == {0, 1}
+    assert {rank for _, rank in begun} == {0, 1, 2, 3}
     focals = sorted({float(K[0, 0]) for K, _ in begun})
-    np.testing.assert_allclose(focals, [125, 200, 300, 320])
+    np.testing.assert_allclose(focals, [125, 200, 300])
     assert all(K[1, 1] / K[0, 0] == pytest.approx(1.1) for K, _ in begun)  # the shape of the pixels is not in doubt
     (first, rank), (second, other) = begun[:2]
     assert first[0, 0] > 2 * second[0, 0] and rank != other

@@ -85,6 +85,12 @@ def find_shots(frames: int, pairs: Sequence[Pair]) -> list[np.ndarray]:
     return sorted((m for m in members if len(m) >= SHORTEST_SHOT), key=lambda m: m[0])
 
 
+def is_flat(pairs: Sequence[Pair]) -> bool:
+    """One plane explains most of the longest steps: a pair of frames may be read in two ways."""
+    long = longest(pairs)
+    return bool(long) and float(np.median([pair.plane_share for pair in long])) >= PLANE_SHARE
+
+
 def is_planar(pairs: Sequence[Pair]) -> bool:
     """One plane explains even the longest steps."""
     long = longest(pairs)

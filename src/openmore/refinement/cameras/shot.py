@@ -22,12 +22,12 @@ from openmore.refinement.adjustment.bundle import Observations, State, residuals
 from openmore.refinement.adjustment.shutter import Shutter
 from openmore.refinement.adjustment.solver import Settings
 from openmore.refinement.adjustment.triangulate import best_points, fits, support
-from openmore.refinement.cameras.camera_motion import CameraMotion, is_still, is_turn, may_turn
+from openmore.refinement.cameras.camera_motion import CameraMotion, is_flat, is_still, is_turn, may_turn
 from openmore.refinement.cameras.focal import focal_from_pairs, focal_from_rotations, intrinsics
 from openmore.refinement.cameras.mapper import FocalModel, Mapper
 from openmore.refinement.cameras.polish import polish
 from openmore.refinement.cameras.slight import moved_slightly
-from openmore.refinement.cameras.starts import SHORT, as_good, starts
+from openmore.refinement.cameras.starts import ENOUGH, ENOUGH_OF_PLANES, SHORT, as_good, starts
 from openmore.refinement.cameras.turning import adjust_rotations, chain_rotations
 from openmore.refinement.matching.features import Keypoints
 from openmore.refinement.matching.tracks import renumber
@@ -254,11 +254,12 @@ def _moving(shot: ShotInput, K: np.ndarray, most: int | None = None) -> ShotSolu
         mapper.start_from(world_from_cam(shot.start), shot.frames, shot.start.shutter)
         return _finish(mapper, shot, from_network=False)
     answers: list[ShotSolution] = []
+    enough = ENOUGH_OF_PLANES if is_flat(shot.pairs) else ENOUGH
     for K_start, rank in starts(K, shot.K, len(shot.frames), shot.known_K)[:most]:
         mapper = Mapper(shot.obs, len(shot.network), K_start, focal)
         if mapper.grow(shot.pairs, shot.keypoints, rank):
             answers.append(_finish(mapper, shot, from_network=False))
-        if len(as_good([s.fit for s in answers])) > 1:
+        if len(as_good([s.fit for s in answers])) >= enough:
             break
     start = judge(state_of(shot.network, shot.K), shot.obs)
     if start.inlier_share >= TRUST_NETWORK:

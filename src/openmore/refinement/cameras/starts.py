@@ -2,8 +2,9 @@
 
 Choices
 - Planes allow two motions and few frames several lenses, and a solve stays in the valley it began in: a short shot is
-  mapped from several focal lengths and pairs of frames until two maps are as good as any. The first two have little in
+  mapped from several focal lengths and pairs of frames until some maps are as good as any. The first two have little in
   common. A long shot sorts itself out.
+- Where a plane fills the shot, two maps may well agree on its other motion: three have to be as good.
 - Support, a pixel wide, does not see a tenth of a pixel: maps that explain as much are told apart by their error.
 - Where neither tells, the first is taken: it began with the focal length that pairs of frames vote for.
 """
@@ -18,7 +19,8 @@ from openmore.refinement.cameras.focal import intrinsics
 from openmore.refinement.report import Fit
 
 SHORT = 24  # frames
-SPREAD = 1.6  # focal lengths tried beside the guess: that factor shorter and longer
+SPREAD = 1.6  # between the guess and a focal length that is tried beside it
+ENOUGH, ENOUGH_OF_PLANES = 2, 3  # maps that are as good as any
 AS_MUCH = 0.98  # of the best support, and of the observations in the frames that have a place
 AS_LITTLE = 0.9  # of an error is no less
 
@@ -35,8 +37,8 @@ def starts(K: np.ndarray, guess: np.ndarray, frames: int, known: bool) -> list[S
     if known:
         return [(K, rank) for rank in range(4)]
     focal, aspect, center = guess[0, 0], guess[1, 1] / guess[0, 0], guess[:2, 2]
-    shorter, longer = (intrinsics(focal * factor, aspect, center) for factor in (1 / SPREAD, SPREAD))
-    return [(K, 0), (shorter, 1), (guess, 0), (longer, 0), (K, 1), (shorter, 0), (guess, 1), (longer, 1)]
+    other = max(focal / SPREAD, focal * SPREAD, key=lambda f: abs(np.log(f / K[0, 0])))  # what the vote is farther from
+    return [(K, 0), (intrinsics(other, aspect, center), 1), (K, 2), (guess, 0), (K, 1), (K, 3)]
 
 
 def as_good(fits: Sequence[Fit]) -> list[int]:
