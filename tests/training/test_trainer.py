@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import resource
@@ -54,6 +55,31 @@ def test_resuming_is_the_same_as_not_stopping(tmp_path: Path, changes: tuple[str
     assert report.step == 3
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in "ab"]
     assert equal_states(*weights)
+
+
+def test_a_run_goes_on_from_the_next_clip_number(tmp_path: Path) -> None:
+    """With other sizes, and from a checkpoint of the time before it was kept: those numbers were spaced."""
+    numbers: list[int] = []
+
+    class Listening(ToySource):
+        def prepare(self, plan: Any, rank: int) -> Any:
+            numbers.extend(plan.clip_numbers(rank))
+            return super().prepare(plan, rank)
+
+    mixed = ("data.frames=2,4", "run.save_every=1000")
+    run(tmp_path / "new", "optim.steps=2", *mixed, source=Listening())
+    begun = len(numbers)
+    shutil.copytree(tmp_path / "new", tmp_path / "old")
+    sizes = ("data.images_per_rank=2", "optim.accumulate=2")
+    run(tmp_path / "new", "optim.steps=3", *mixed, *sizes, resume=True, source=Listening())
+    assert numbers == list(range(begun + 2))
+    path = tmp_path / "old" / "checkpoints" / "step_00000002" / checkpoint.META
+    meta = json.loads(path.read_text())
+    assert meta.pop("next_clip") == begun
+    path.write_text(json.dumps(meta))
+    numbers.clear()
+    run(tmp_path / "old", "optim.steps=3", *mixed, resume=True, source=Listening())
+    assert numbers[0] == 2 * 2  # steps times the clips of the largest batch
 
 
 def stop_at(step: int) -> Any:
