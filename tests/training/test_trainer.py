@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file
 
 from openmore.errors import CheckpointError, ConfigError, InputError
@@ -198,6 +200,35 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run(tmp_path, "optim.steps=1")
     with pytest.raises(CheckpointError, match="of the network tiny, this run of small"):
         run(tmp_path, "model=small", resume=True)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_groups_and_frozen_parts_may_change_on_resuming(tmp_path: Path) -> None:
+    """What was trained keeps its moments, what was frozen begins with fresh ones and averages from where it stands."""
+    before = ("optim.freeze=aggregator.*", "optim.steps=2")
+    run(tmp_path, *before)
+    frozen = load_file(tmp_path / "weights.safetensors")
+    run(tmp_path, "optim.freeze=", "optim.motion_lr=1e-3", "optim.steps=2", "run.seed=1", resume=True)
+    assert equal_states(frozen, load_file(tmp_path / "weights.safetensors"))
+    _, report = run(tmp_path, "optim.freeze=", "optim.motion_lr=1e-3", "optim.steps=3", resume=True)
+    assert report.step == 3 and report.skipped == 0
+    changed = read_log(tmp_path / "log.jsonl", "resumed")[-1]["changed"]
+    assert {line.split(":")[0] for line in changed} == {"optim.freeze", "optim.motion_lr", "optim.steps"}
+    trained = load_file(tmp_path / "weights.safetensors")
+    assert not torch.equal(trained["aggregator.camera_token"], frozen["aggregator.camera_token"])
+    steps = optimiser_steps(report.checkpoint)
+    assert (steps["aggregator.camera_token"], steps["motion_head.norm.weight"]) == (1, 3)
+    run(tmp_path, "optim.freeze=motion_head.*", "optim.steps=4", resume=True)  # and back: what is not needed is left
+
+
+def optimiser_steps(path: Path) -> dict[str, float]:
+    """Updates that each parameter had, from a checkpoint."""
+    stored = dcp.FileSystemReader(str(path))
+    pattern = re.compile(r"optimizer\.state\.(.*)\.step$")
+    names = [match for key in stored.read_metadata().state_dict_metadata if (match := pattern.match(key))]
+    values = {match[0]: torch.zeros(()) for match in names}
+    dcp.load(values, storage_reader=stored, no_dist=True)
+    return {match[1]: float(values[match[0]]) for match in names}
 
 
 def test_workers_give_the_same_batches(tmp_path: Path) -> None:
