@@ -38,6 +38,11 @@ def run(out: Path, *changes: str, source: ToySource | None = None, **options: An
     return losses, report
 
 
+def test_metrics_may_be_left_out(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=1", "run.metrics_every=0")
+    assert not read_log(tmp_path / "log.jsonl", "metrics")
+
+
 def test_tiny_smoke_learns(tmp_path: Path) -> None:
     report = train(recipe("tiny_smoke"), tmp_path)
     losses = [line["loss"] for line in read_log(tmp_path / "log.jsonl", "train")]

@@ -250,7 +250,7 @@ class Trainer:
         self.clips += result.clips
         self.next_clip = result.next_clip
         run = self.config.run
-        if self.ranks.main and self.step % run.metrics_every == 0:
+        if self.ranks.main and run.metrics_every and self.step % run.metrics_every == 0:
             values = {k: float(v) for k, v in batch_metrics(result.output, result.batch).items()}
             self._note("metrics", **values)
             self.last |= values
