@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,12 @@ import pytest
 import torch
 
 from openmore.data.synthetic import Recipe, make_batch
-from openmore.errors import ConfigError
+from openmore.errors import ConfigError, DataError
 from openmore.geometry.camera import project, unproject
 from openmore.geometry.rigid import invert, transform_points
 from openmore.training.config import DataConfig
 from openmore.training.plan import plan_step
-from openmore.training.pool import BLOCK, PoolSource, cut, mirror
+from openmore.training.pool import BLOCK, STALE_S, PoolSource, cut, mirror
 from openmore.training.sources import make_source
 
 SHAPE = (48, 64)
@@ -85,5 +87,38 @@ def test_settings_that_contradict_the_pool(folder: Path) -> None:
         make_source(config(folder, source="rooms"), torch.device("cpu"))
     PoolSource(config(folder), 1_000_000)
     assert json.loads((folder / "pool.json").read_text())["frames"] == 2
-    with pytest.raises(ConfigError, match=r"give another folder as data\.pool"):
-        PoolSource(config(folder, pool_shape=(96, 128)), 1_000_000)
+    with pytest.raises(ConfigError, match="data.difficulty_steps=100 has no effect on rendered clips: set it to 0"):
+        PoolSource(config(folder, difficulty_steps=100), 1_000_000)
+    for name, value in (("pool_shape", (96, 128)), ("interval", (1, 2)), ("textures", str(folder))):
+        with pytest.raises(ConfigError, match=rf"{name.removeprefix('pool_')}.* give another folder as data\.pool"):
+            PoolSource(config(folder, **{name: value}), 1_000_000)
+
+
+def test_what_a_pool_is_of_is_written_once_and_may_say_less(tmp_path: Path) -> None:
+    PoolSource(config(tmp_path), 1_000_000)
+    path = tmp_path / "pool.json"
+    written = path.stat()
+    PoolSource(config(tmp_path), 1_000_000)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    path.write_text('{"first_seed": 1000000, "frames": 2, "shape": [48, 64]}')  # as older versions wrote it
+    PoolSource(config(tmp_path, interval=(1, 2)), 1_000_000)
+    path.write_text('{"first_seed": 10')
+    with pytest.raises(DataError, match=r"pool\.json cannot be read"):
+        PoolSource(config(tmp_path), 1_000_000)
+
+
+def test_what_killed_processes_left_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, age in (("new_old", 2 * STALE_S), ("new_now", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    pool = PoolSource(config(tmp_path), 1_000_000).pool
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new_now", "pool.json"]
+
+    def full(path: Path, value: np.ndarray) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("openmore.training.pool.np.save", full)
+    monkeypatch.setattr(pool, "_render", lambda block: {"images": np.zeros(1)})
+    with pytest.raises(OSError, match="No space"):
+        pool.fill(0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new_now", "pool.json"]
