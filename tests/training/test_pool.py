@@ -80,6 +80,14 @@ def test_geometry_survives_augmentation(change: str) -> None:
     assert inside.float().mean() > 0.5 and agree.float().mean() > 0.9
 
 
+def test_a_mirrored_pixel_is_its_point_mirrored() -> None:
+    made = make_batch([5], 2, (48, 64), recipe=Recipe(camera="slide"))
+    clip = {name: getattr(made, name)[0] for name in ("images", "depth", "motion", "K", "world_from_cam")}
+    mirrored = mirror(clip)
+    points, seen = (transform_points(c["world_from_cam"], unproject(c["depth"], c["K"])) for c in (clip, mirrored))
+    torch.testing.assert_close(seen.flip(-2), points * torch.tensor([-1.0, 1, 1]), rtol=1e-4, atol=1e-4)
+
+
 def test_settings_that_contradict_the_pool(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"raise data\.pool_frames or lower data\.frames"):
         PoolSource(config(folder, frames=(2, 3)), 0)

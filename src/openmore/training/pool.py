@@ -199,11 +199,11 @@ def cut(clip: dict[str, Tensor], shape: tuple[int, int], zoom: float) -> dict[st
 
 
 def mirror(clip: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Left and right exchanged, in the pictures and in the world."""
+    """Left and right exchanged, in the pictures and in the world. Pixel u becomes W - 1 - u: centres are integers."""
     width = clip["images"].shape[-1]
     flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
     K = clip["K"].clone()
-    K[:, 0, 2] = width - K[:, 0, 2]
+    K[:, 0, 2] = width - 1 - K[:, 0, 2]
     pictures = {name: clip[name].flip(-1) for name in ("images", "depth", "motion")}
     return {**pictures, "K": K, "world_from_cam": flip @ clip["world_from_cam"] @ flip}
 
