@@ -95,7 +95,7 @@ def test_settings_that_contradict_the_pool(folder: Path) -> None:
         make_source(config(folder, source="rooms"), torch.device("cpu"))
     PoolSource(config(folder), 1_000_000)
     assert json.loads((folder / "pool.json").read_text())["frames"] == 2
-    with pytest.raises(ConfigError, match="data.difficulty_steps=100 has no effect on rendered clips: set it to 0"):
+    with pytest.raises(ConfigError, match=r"data\.difficulty_steps=100 has no effect on rendered clips: set it to 0"):
         PoolSource(config(folder, difficulty_steps=100), 1_000_000)
     for name, value in (("pool_shape", (96, 128)), ("interval", (1, 2)), ("textures", str(folder))):
         with pytest.raises(ConfigError, match=rf"{name.removeprefix('pool_')}.* give another folder as data\.pool"):

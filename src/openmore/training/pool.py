@@ -11,8 +11,8 @@ Choices
 - The draw depends on `data.seed` and the clip's number alone, as everywhere in training: resuming is exact. The
   pool itself is the same for every seed.
 - With photographs (`data.textures`) every third block wears them, the others the procedural textures.
-- `pool.json` says what the blocks were rendered with, and is written once. Older ones do not say intervals and textures:
-  there nothing is compared.
+- `pool.json` says what the blocks were rendered with, and is written once. Older ones do not say intervals and
+  textures: there nothing is compared.
 - What a killed process was writing is cleared an hour later: a block takes seconds to write, so no process still does.
 """
 
@@ -143,8 +143,8 @@ class PoolSource:
         """Raises ConfigError for settings that contradict the pool, DataError for one that cannot be read."""
         if config.difficulty_steps:
             raise ConfigError(
-                f"data.difficulty_steps={config.difficulty_steps} has no effect on rendered clips: set it to 0, or leave "
-                "data.pool out"
+                f"data.difficulty_steps={config.difficulty_steps} has no effect on rendered clips: set it to 0, or "
+                "leave data.pool out"
             )
         if config.frames[1] > config.pool_frames:
             raise ConfigError(
