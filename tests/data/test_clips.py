@@ -77,6 +77,7 @@ def test_ranks_agree_on_length_and_never_share_a_clip_number() -> None:
     ranks = [list(islice(sampler(rank=r, world=3), 8)) for r in range(3)]
     numbers = [clip.number for batches in ranks for batch in batches for clip in batch.clips]
     assert len(numbers) == len(set(numbers))
+    assert sorted(numbers) == list(range(len(numbers)))  # none is left out: an epoch is drawn whole
     for batches in zip(*ranks):
         assert len({(b.frames, b.interval, len(b.clips)) for b in batches}) == 1
 

@@ -132,6 +132,20 @@ def test_far_surfaces_weigh_by_their_depth_and_a_picture_s_unit_does_not_matter(
             assert float(terms["absolute"]) == pytest.approx(0.1 * share, rel=1e-4)
 
 
+def test_a_stopped_run_does_not_go_on_with_other_examples(folder: Path, tmp_path: Path) -> None:
+    fit(listed(folder), tmp_path / "run", FitConfig(steps=1, **SMALL), [])
+    path = tmp_path / "run" / "checkpoint.pt"
+    save(example(9), folder / "9.npz")
+    with pytest.raises(
+        InputError, match="a run with 4 examples, these 5 are not the same ones: give those, or another"
+    ):
+        fit(listed(folder), tmp_path / "run", FitConfig(steps=1, **SMALL), [])
+    state = torch.load(path)
+    del state["examples"]  # a checkpoint of the time before they were kept
+    torch.save(state, path)
+    fit(listed(folder), tmp_path / "run", FitConfig(steps=1, **SMALL), [])
+
+
 def test_processes_share_a_step_and_a_stopped_run_goes_on_exactly(folder: Path, tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launch, "-m", "tests.training.fusion_run", str(folder), str(tmp_path)]

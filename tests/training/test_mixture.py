@@ -15,7 +15,7 @@ from openmore.data.sample import Sample
 from openmore.errors import ConfigError, DataError
 from openmore.training.config import DataConfig
 from openmore.training.mixture import DatasetSource, parse_source
-from openmore.training.plan import plan_step
+from openmore.training.plan import plan_step, plan_steps
 from openmore.training.sources import make_source
 from tests.datasets.miniatures import native
 from tests.datasets.miniatures.world import make_world
@@ -67,8 +67,7 @@ class Shelf:
 
 def test_batches_follow_the_plan_and_repeat_exactly() -> None:
     source = DatasetSource(CONFIG, [Share(Shelf())])
-    for step in range(4):
-        plan = plan_step(CONFIG, 14, step, 0, 1, 2)
+    for plan in plan_steps(CONFIG, 14, range(4), 1, 2):
         one, again, other = source.prepare(plan, 0), source.prepare(plan, 0), source.prepare(plan, 1)
         assert one.images.shape == (plan.clips, plan.frames, 3, 14, 28) == other.images.shape
         assert torch.equal(one.images, again.images) and not torch.equal(one.images, other.images)
@@ -80,7 +79,7 @@ def test_batches_follow_the_plan_and_repeat_exactly() -> None:
 
 def test_the_interval_is_the_plans() -> None:
     source = DatasetSource(replace(CONFIG, colour=0.0), [Share(Shelf())])
-    plan = plan_step(CONFIG, 14, 0, 0, 1, 1)
+    plan = plan_step(CONFIG, 14, 0, 0, 0)
     steps = source.prepare(plan, 0).images[:, :, 0, 0, 0].mul(255).diff(dim=1)
     torch.testing.assert_close(steps, torch.full_like(steps, 20.0 * plan.interval))
 
@@ -88,14 +87,12 @@ def test_the_interval_is_the_plans() -> None:
 def test_damaged_clips_are_skipped_or_stop_the_run(caplog: pytest.LogCaptureFixture) -> None:
     shelf = Shelf()
     shelf.bad = "a"
-    plan = plan_step(CONFIG, 14, 0, 0, 1, 1)
+    plan = plan_step(CONFIG, 14, 0, 0, 0)
     batch = DatasetSource(CONFIG, [Share(shelf)]).prepare(plan, 0)
     assert set(batch.names) == {"shelf/b"} and "shelf/a: a file is damaged" in caplog.text
     with pytest.raises(DataError, match="shelf/a"):
-        for step in range(9):
-            DatasetSource(replace(CONFIG, on_bad="stop"), [Share(shelf)]).prepare(
-                plan_step(CONFIG, 14, step, 0, 1, 1), 0
-            )
+        for plan in plan_steps(CONFIG, 14, range(9), 1, 1):
+            DatasetSource(replace(CONFIG, on_bad="stop"), [Share(shelf)]).prepare(plan, 0)
 
 
 def test_sources_are_written_as_name_folder_weight() -> None:
@@ -140,7 +137,7 @@ def test_a_sequence_whose_files_are_missing_is_left_out_or_stops(on_bad: str, ca
             return super().frame_ids(sequence)
 
     source = DatasetSource(replace(CONFIG, on_bad=on_bad), [Share(Torn(), 1.0)])  # type: ignore[arg-type]
-    plans = [plan_step(CONFIG, 14, step, 0, 1, 1) for step in range(4)]
+    plans = list(plan_steps(CONFIG, 14, range(4), 1, 1))
     if on_bad == "stop":
         with pytest.raises(DataError, match="3 images and 4 poses"):
             [source.prepare(plan, 0) for plan in plans]

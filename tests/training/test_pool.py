@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,12 @@ import pytest
 import torch
 
 from openmore.data.synthetic import Recipe, make_batch
-from openmore.errors import ConfigError
+from openmore.errors import ConfigError, DataError
 from openmore.geometry.camera import project, unproject
 from openmore.geometry.rigid import invert, transform_points
 from openmore.training.config import DataConfig
 from openmore.training.plan import plan_step
-from openmore.training.pool import BLOCK, PoolSource, cut, mirror
+from openmore.training.pool import BLOCK, STALE_S, PoolSource, cut, mirror
 from openmore.training.sources import make_source
 
 SHAPE = (48, 64)
@@ -43,13 +45,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_plan_gives_the_same_batch_from_a_fresh_source(folder: Path) -> None:
-    plan = plan_step(config(folder), 16, 7, 0, 1, 1)
+    plan = plan_step(config(folder), 16, 7, 0, 14)
     first, again = (make_source(config(folder), torch.device("cpu")).prepare(plan, 0) for _ in range(2))
     assert first.images.shape == (2, 2, 3, 32, 32) or first.shape == plan.shape
     for name in ("images", "depth", "motion", "K", "world_from_cam"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert bool((first.valid == (first.depth > 0)).all())
-    other = make_source(config(folder), torch.device("cpu")).prepare(plan_step(config(folder), 16, 8, 0, 1, 1), 0)
+    other = make_source(config(folder), torch.device("cpu")).prepare(plan_step(config(folder), 16, 8, 0, 16), 0)
     assert not torch.equal(first.images, other.images)
 
 
@@ -78,6 +80,14 @@ def test_geometry_survives_augmentation(change: str) -> None:
     assert inside.float().mean() > 0.5 and agree.float().mean() > 0.9
 
 
+def test_a_mirrored_pixel_is_its_point_mirrored() -> None:
+    made = make_batch([5], 2, (48, 64), recipe=Recipe(camera="slide"))
+    clip = {name: getattr(made, name)[0] for name in ("images", "depth", "motion", "K", "world_from_cam")}
+    mirrored = mirror(clip)
+    points, seen = (transform_points(c["world_from_cam"], unproject(c["depth"], c["K"])) for c in (clip, mirrored))
+    torch.testing.assert_close(seen.flip(-2), points * torch.tensor([-1.0, 1, 1]), rtol=1e-4, atol=1e-4)
+
+
 def test_settings_that_contradict_the_pool(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"raise data\.pool_frames or lower data\.frames"):
         PoolSource(config(folder, frames=(2, 3)), 0)
@@ -85,5 +95,38 @@ def test_settings_that_contradict_the_pool(folder: Path) -> None:
         make_source(config(folder, source="rooms"), torch.device("cpu"))
     PoolSource(config(folder), 1_000_000)
     assert json.loads((folder / "pool.json").read_text())["frames"] == 2
-    with pytest.raises(ConfigError, match=r"give another folder as data\.pool"):
-        PoolSource(config(folder, pool_shape=(96, 128)), 1_000_000)
+    with pytest.raises(ConfigError, match=r"data\.difficulty_steps=100 has no effect on rendered clips: set it to 0"):
+        PoolSource(config(folder, difficulty_steps=100), 1_000_000)
+    for name, value in (("pool_shape", (96, 128)), ("interval", (1, 2)), ("textures", str(folder))):
+        with pytest.raises(ConfigError, match=rf"{name.removeprefix('pool_')}.* give another folder as data\.pool"):
+            PoolSource(config(folder, **{name: value}), 1_000_000)
+
+
+def test_what_a_pool_is_of_is_written_once_and_may_say_less(tmp_path: Path) -> None:
+    PoolSource(config(tmp_path), 1_000_000)
+    path = tmp_path / "pool.json"
+    written = path.stat()
+    PoolSource(config(tmp_path), 1_000_000)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    path.write_text('{"first_seed": 1000000, "frames": 2, "shape": [48, 64]}')  # as older versions wrote it
+    PoolSource(config(tmp_path, interval=(1, 2)), 1_000_000)
+    path.write_text('{"first_seed": 10')
+    with pytest.raises(DataError, match=r"pool\.json cannot be read"):
+        PoolSource(config(tmp_path), 1_000_000)
+
+
+def test_what_killed_processes_left_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, age in (("new_old", 2 * STALE_S), ("new_now", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    pool = PoolSource(config(tmp_path), 1_000_000).pool
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new_now", "pool.json"]
+
+    def full(path: Path, value: np.ndarray) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("openmore.training.pool.np.save", full)
+    monkeypatch.setattr(pool, "_render", lambda block: {"images": np.zeros(1)})
+    with pytest.raises(OSError, match="No space"):
+        pool.fill(0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new_now", "pool.json"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file
 
 from openmore.errors import CheckpointError, ConfigError, InputError
@@ -35,6 +38,11 @@ def run(out: Path, *changes: str, source: ToySource | None = None, **options: An
     return losses, report
 
 
+def test_metrics_may_be_left_out(tmp_path: Path) -> None:
+    run(tmp_path, "optim.steps=1", "run.metrics_every=0")
+    assert not read_log(tmp_path / "log.jsonl", "metrics")
+
+
 def test_tiny_smoke_learns(tmp_path: Path) -> None:
     report = train(recipe("tiny_smoke"), tmp_path)
     losses = [line["loss"] for line in read_log(tmp_path / "log.jsonl", "train")]
@@ -54,6 +62,31 @@ def test_resuming_is_the_same_as_not_stopping(tmp_path: Path, changes: tuple[str
     assert report.step == 3
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in "ab"]
     assert equal_states(*weights)
+
+
+def test_a_run_goes_on_from_the_next_clip_number(tmp_path: Path) -> None:
+    """With other sizes, and from a checkpoint of the time before it was kept: those numbers were spaced."""
+    numbers: list[int] = []
+
+    class Listening(ToySource):
+        def prepare(self, plan: Any, rank: int) -> Any:
+            numbers.extend(plan.clip_numbers(rank))
+            return super().prepare(plan, rank)
+
+    mixed = ("data.frames=2,4", "run.save_every=1000")
+    run(tmp_path / "new", "optim.steps=2", *mixed, source=Listening())
+    begun = len(numbers)
+    shutil.copytree(tmp_path / "new", tmp_path / "old")
+    sizes = ("data.images_per_rank=2", "optim.accumulate=2")
+    run(tmp_path / "new", "optim.steps=3", *mixed, *sizes, resume=True, source=Listening())
+    assert numbers == list(range(begun + 2))
+    path = tmp_path / "old" / "checkpoints" / "step_00000002" / checkpoint.META
+    meta = json.loads(path.read_text())
+    assert meta.pop("next_clip") == begun
+    path.write_text(json.dumps(meta))
+    numbers.clear()
+    run(tmp_path / "old", "optim.steps=3", *mixed, resume=True, source=Listening())
+    assert numbers[0] == 2 * 2  # steps times the clips of the largest batch
 
 
 def stop_at(step: int) -> Any:
@@ -172,6 +205,35 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run(tmp_path, "optim.steps=1")
     with pytest.raises(CheckpointError, match="of the network tiny, this run of small"):
         run(tmp_path, "model=small", resume=True)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_groups_and_frozen_parts_may_change_on_resuming(tmp_path: Path) -> None:
+    """What was trained keeps its moments, what was frozen begins with fresh ones and averages from where it stands."""
+    before = ("optim.freeze=aggregator.*", "optim.steps=2")
+    run(tmp_path, *before)
+    frozen = load_file(tmp_path / "weights.safetensors")
+    run(tmp_path, "optim.freeze=", "optim.motion_lr=1e-3", "optim.steps=2", "run.seed=1", resume=True)
+    assert equal_states(frozen, load_file(tmp_path / "weights.safetensors"))
+    _, report = run(tmp_path, "optim.freeze=", "optim.motion_lr=1e-3", "optim.steps=3", resume=True)
+    assert report.step == 3 and report.skipped == 0
+    changed = read_log(tmp_path / "log.jsonl", "resumed")[-1]["changed"]
+    assert {line.split(":")[0] for line in changed} == {"optim.freeze", "optim.motion_lr", "optim.steps"}
+    trained = load_file(tmp_path / "weights.safetensors")
+    assert not torch.equal(trained["aggregator.camera_token"], frozen["aggregator.camera_token"])
+    steps = optimiser_steps(report.checkpoint)
+    assert (steps["aggregator.camera_token"], steps["motion_head.norm.weight"]) == (1, 3)
+    run(tmp_path, "optim.freeze=motion_head.*", "optim.steps=4", resume=True)  # and back: what is not needed is left
+
+
+def optimiser_steps(path: Path) -> dict[str, float]:
+    """Updates that each parameter had, from a checkpoint."""
+    stored = dcp.FileSystemReader(str(path))
+    pattern = re.compile(r"optimizer\.state\.(.*)\.step$")
+    names = [match for key in stored.read_metadata().state_dict_metadata if (match := pattern.match(key))]
+    values = {match[0]: torch.zeros(()) for match in names}
+    dcp.load(values, storage_reader=stored, no_dist=True)
+    return {match[1]: float(values[match[0]]) for match in names}
 
 
 def test_workers_give_the_same_batches(tmp_path: Path) -> None:

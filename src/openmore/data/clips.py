@@ -1,8 +1,9 @@
 """Which frames of which sequence make the next batch: mixing, repetition, clip length, interval.
 
 Choices
-- A draw is a function of (seed, batch number, place in the batch) alone. The state to resume from is one integer, no
-  two ranks ever get the same clip number, and any batch can be drawn again.
+- A draw is a function of (seed, clip number, length, interval) alone, those of a batch of (seed, batch number). The
+  state to resume from is one integer, no two ranks ever get the same clip number, and any batch can be drawn again.
+- Clips are numbered without gaps: a batch begins where the one before it ended, so that an epoch is drawn whole.
 - Length and interval are drawn once per batch, so that clips stack (supplement: 2-24 frames, interval 1-5).
 - An epoch visits every sequence of every set at least once; sets whose share asks for more are repeated, each pass in
   a new order. (Not drawn independently: a small set would miss sequences and repeat others by luck.)
@@ -90,6 +91,7 @@ class ClipSampler:
         self.seed, self.rank, self.world = seed, rank, world
         self.on_bad, self._unreadable = on_bad, set[tuple[int, str]]()
         self.next_batch = 0
+        self._before = [0]  # clips of one rank before each batch, as far as it was asked for
         self._names = [share.dataset.names() for share in mixture]
         self.visits = visits_per_epoch([len(names) for names in self._names], [share.weight for share in mixture])
 
@@ -99,7 +101,7 @@ class ClipSampler:
         return sum(self.visits)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs; plain numbers."""
+        """What `restore` needs in a sampler of the same settings and number of ranks; plain numbers."""
         return {"seed": self.seed, "next_batch": self.next_batch}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -117,16 +119,20 @@ class ClipSampler:
 
     def batch(self, number: int) -> ClipBatch:
         """The batch with this number; does not change the state. Raises DataError as `clip` does."""
-        rng = np.random.default_rng((self.seed, 0, number))
-        frames = int(rng.integers(self.frames[0], self.frames[1] + 1))
-        interval = int(rng.integers(self.intervals[0], self.intervals[1] + 1))
-        count = max(1, self.images_per_batch // frames)
-        # Numbers are spaced for the largest batch, so that lengths drawn later cannot make two clips meet.
-        most = max(1, self.images_per_batch // self.frames[0])
-        first = (number * self.world + self.rank) * most
+        frames, interval, count = self._drawn(number)
+        while len(self._before) <= number:
+            self._before.append(self._before[-1] + self._drawn(len(self._before) - 1)[2])
+        first = self._before[number] * self.world + self.rank * count
         return ClipBatch(
             number, frames, interval, tuple(self.clip(n, frames, interval) for n in range(first, first + count))
         )
+
+    def _drawn(self, number: int) -> tuple[int, int, int]:
+        """Length, interval and clips per rank of a batch."""
+        rng = np.random.default_rng((self.seed, 0, number))
+        frames = int(rng.integers(self.frames[0], self.frames[1] + 1))
+        interval = int(rng.integers(self.intervals[0], self.intervals[1] + 1))
+        return frames, interval, max(1, self.images_per_batch // frames)
 
     def clip(self, number: int, frames: int, interval: int, attempt: int = 0) -> Clip:
         """Clip `number` with that length; `attempt` > 0 gives a substitute from the same data set.

@@ -4,6 +4,8 @@ Choices
 - `torch.distributed.checkpoint`: every rank writes its shards; a run may resume on another number of processes.
 - Written under a temporary name and renamed when complete: a full disk or a kill never touches the older ones.
 - Newest complete folder wins on resume. Random states are per rank; a rank without one starts its own.
+- Learning rates, decay and what is frozen are the resuming run's: of the optimiser only the moments are read, and a
+  parameter that has none yet (it was frozen) begins with fresh ones, its average with its weights.
 """
 
 from __future__ import annotations
@@ -27,12 +29,11 @@ from torch.distributed.checkpoint.api import CheckpointException  # derives from
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from openmore.errors import CheckpointError
-from openmore.training.optim import PEAK, Average
+from openmore.training.optim import Average
 from openmore.training.ranks import Ranks, meet
 
 PATTERN = re.compile(r"step_(\d{8})$")
 META = "run.json"
-GROUP_SETTINGS = (PEAK, "lr", "weight_decay", "betas")
 
 
 @dataclass
@@ -135,37 +136,45 @@ def load(path: Path, state: TrainState, ranks: Ranks) -> dict[str, Any]:
     Raises CheckpointError when the checkpoint is damaged or belongs to another network.
     """
     meta = read_meta(path)
+    own = _collect(state, ranks)
     try:
-        collected = _wanted(_collect(state, ranks), path)
+        stored = _wanted(own, path)
         with _alone_without_warning() as alone:
-            dcp.load(collected, checkpoint_id=str(path), no_dist=alone)
+            dcp.load(stored, checkpoint_id=str(path), no_dist=alone)
     except (Exception, CheckpointException) as error:
         raise CheckpointError(
             f"cannot resume from {path}: {_cause(error)}; remove it to go on from the checkpoint before it"
         ) from error
-    settings = [{key: group[key] for key in GROUP_SETTINGS} for group in state.optimizer.param_groups]
+    moments = own["optimizer"]["state"] | stored["optimizer"]["state"]
     set_state_dict(
         state.model,
         state.optimizer,
-        model_state_dict=collected["model"],
-        optim_state_dict=collected["optimizer"],
+        model_state_dict=stored["model"],
+        optim_state_dict={**own["optimizer"], "state": moments},
     )
-    for group, own in zip(state.optimizer.param_groups, settings):
-        group.update(own)  # learning rates and decay are the resuming run's, not the stopped one's
-    set_random_state(collected["random"].get(str(ranks.rank), {}))
-    if state.average is not None and "updates" in collected:
-        state.average.updates = int(collected["updates"])
+    set_random_state(stored["random"].get(str(ranks.rank), {}))
+    if state.average is not None:
+        state.average.updates = int(stored.get("updates", 0))
+        state.average.begin(state.average.values.keys() - stored.get("average", {}).keys())
     return meta
 
 
 def _wanted(collected: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Without what a checkpoint may lack: random states of ranks it did not have, an average it did not keep."""
+    """Without what a checkpoint may lack: random states of ranks it did not have, moments and averages of parameters
+    that were frozen, an average it did not keep. Parameter groups are never read.
+    """
     stored = dcp.FileSystemReader(str(path)).read_metadata().state_dict_metadata
-    for rank, states in collected["random"].items():
-        collected["random"] = {rank: {k: v for k, v in states.items() if f"random.{rank}.{k}" in stored}}
-    if "updates" not in stored:
-        collected = {k: v for k, v in collected.items() if k not in ("average", "updates")}
-    return collected
+    (rank, states), *_ = collected["random"].items()
+    moments = collected["optimizer"]["state"]
+    wanted = {
+        "model": collected["model"],
+        "optimizer": {"state": {k: v for k, v in moments.items() if f"optimizer.state.{k}.exp_avg" in stored}},
+        "random": {rank: {k: v for k, v in states.items() if f"random.{rank}.{k}" in stored}},
+    }
+    if "updates" in stored and "updates" in collected:
+        wanted["average"] = {k: v for k, v in collected["average"].items() if f"average.{k}" in stored}
+        wanted["updates"] = collected["updates"]
+    return wanted
 
 
 def random_state() -> dict[str, Tensor]:

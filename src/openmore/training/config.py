@@ -1,15 +1,86 @@
 """All settings of a training run: network, pass, objective, data, optimiser, housekeeping.
 
 A recipe (recipes.py) is a function that returns a `TrainConfig`; `openmore train RECIPE --set a.b=c` changes it.
+Values that cannot train are refused where they are given, with a ConfigError that names the setting.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
+from openmore.checks import Expected, finite, one_of, optional, require, whole
 from openmore.training.network_pass import PassConfig
 from openmore.training.objective import ObjectiveConfig
+
+
+def _numbers(value: Any, kind: type, count: int | None = None) -> bool:
+    """Whether this is `count` numbers, or at least one."""
+    if not isinstance(value, tuple | list) or len(value) != (count or max(len(value), 1)):
+        return False
+    return all(isinstance(v, kind) and not isinstance(v, bool) and math.isfinite(v) for v in value)
+
+
+COUNT = whole(1)
+SHARE = finite(0, 1)
+DECAY = Expected(lambda v: SHARE.fits(v) and v < 1, "a number of 0 or more, below 1")
+RATE = Expected(lambda v: finite(0).fits(v) and v > 0, "a number above 0")
+LIMIT = Expected(lambda v: v == math.inf or RATE.fits(v), "a number above 0; inf is no limit")
+RANGE = Expected(lambda v: _numbers(v, Integral, 2) and 1 <= v[0] <= v[1], "two whole numbers, 1 <= fewest <= most")
+SIZE = Expected(lambda v: _numbers(v, Integral, 2) and min(v) >= 1, "two whole numbers of at least 1")
+SCALE = Expected(lambda v: _numbers(v, Real, 2) and 0 < v[0] <= v[1], "two numbers, 0 < smallest <= largest")
+ASPECTS = Expected(lambda v: _numbers(v, Real) and min(v) > 0 and max(v) <= 1, "numbers above 0, at most 1")
+BETAS = Expected(lambda v: _numbers(v, Real, 2) and all(map(DECAY.fits, v)), "two numbers of 0 or more, below 1")
+
+DATA = {
+    "seed": whole(0),
+    "frames": RANGE,
+    "interval": RANGE,
+    "long_side": COUNT,
+    "aspects": ASPECTS,
+    "short_scale": SCALE,
+    "min_short_side": COUNT,
+    "images_per_rank": COUNT,
+    "max_clips": COUNT,
+    "difficulty_steps": whole(0),
+    "render": one_of("auto", "worker", "device"),
+    "pool_scenes": COUNT,
+    "pool_frames": COUNT,
+    "pool_shape": SIZE,
+    "shuffle": SHARE,
+    "colour": SHARE,
+    "colour_per_clip": SHARE,
+    "on_bad": one_of("skip", "stop"),
+    "workers": optional(whole(0)),
+}
+OPTIM = {
+    "steps": COUNT,
+    "lr": RATE,
+    "warmup": DECAY,
+    "start_lr": finite(0),
+    "schedule": one_of("cosine", "constant"),
+    "betas": BETAS,
+    "weight_decay": finite(0),
+    "motion_lr": optional(finite(0)),
+    "encoder_lr_scale": finite(0),
+    "clip_aggregator": LIMIT,
+    "clip_camera": LIMIT,
+    "clip_dense": LIMIT,
+    "accumulate": COUNT,
+    "ema": DECAY,
+}
+RUN = {
+    "parallel": one_of("auto", "none", "ddp", "fsdp"),
+    "precision": one_of("bf16", "fp32"),
+    "save_every": COUNT,
+    "keep": COUNT,
+    "log_every": COUNT,
+    "metrics_every": whole(0),
+    "sheet_every": whole(0),
+    "max_skips": COUNT,
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +111,7 @@ class DataConfig:
     workers: int | None = None  # processes that prepare batches; None: 0 on the CPU, else up to 8 per GPU
 
     def __post_init__(self) -> None:
-        if not 1 <= self.frames[0] <= self.frames[1]:
-            raise ValueError("frames must be two numbers, 1 <= fewest <= most")
-        if not 1 <= self.interval[0] <= self.interval[1]:
-            raise ValueError("interval must be two numbers, 1 <= smallest <= largest")
-        if self.images_per_rank < 1 or not self.aspects or min(self.aspects) <= 0 or max(self.aspects) > 1:
-            raise ValueError("images_per_rank must be positive and aspects in 0..1")
+        require(vars(self), DATA)
 
 
 @dataclass(frozen=True)
@@ -69,10 +135,7 @@ class OptimConfig:
     ema: float = 0.0  # decay of the running average of the weights; 0 keeps none
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.accumulate < 1:
-            raise ValueError("steps and accumulate must be at least 1")
-        if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1:
-            raise ValueError("ema and warmup must lie in 0..1")
+        require(vars(self), OPTIM)
 
 
 @dataclass(frozen=True)
@@ -87,11 +150,14 @@ class RunConfig:
     save_every: int = 1000  # steps
     keep: int = 2  # newest checkpoints kept
     log_every: int = 10
-    metrics_every: int = 100  # steps between comparisons of poses, depth and masks with the truth
+    metrics_every: int = 100  # steps between comparisons of poses, depth and masks with the truth; 0 makes none
     sheet_every: int = 1000  # steps between picture sheets; 0 writes none
     max_skips: int = 50  # consecutive steps without a finite loss before the run stops
     tensorboard: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(vars(self), RUN)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,12 @@ class Average:
         values, live = [local(v) for v in self.values.values()], [local(p) for p in self._live.values()]
         torch._foreach_lerp_(values, live, 1 - decay)
 
+    @torch.no_grad()
+    def begin(self, names: Iterable[str]) -> None:
+        """Let the averages of these parameters begin with the live weights."""
+        for name in names:
+            local(self.values[name]).copy_(local(self._live[name]))
+
     @contextmanager
     def swapped(self) -> Iterator[None]:
         """The network with averaged weights inside the block; the live ones return after it."""

@@ -1,13 +1,16 @@
 """What is drawn for every step: length, interval and size of the clips, and the seeds of everything random.
 
 Choices
-- A plan is a function of (settings, step, micro step) alone, the same on every rank: step times are even, nothing has
-  to be saved to resume, and any step can be drawn again.
-- Clips are numbered: no clip of any rank, micro step or step has the number of another.
+- All but the clip numbers is a function of (settings, step, micro step) alone, the same on every rank: step times are
+  even, and any step can be drawn again.
+- Clips are numbered without gaps, so that a sampler's epoch is drawn whole: a micro step begins where the one before it
+  ended. A run on other processes or sizes goes on from the next number (the checkpoint keeps it), and no clip of any
+  rank or step has the number of another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,25 +38,44 @@ class StepPlan:
         start = self.first_clip + rank * self.clips
         return range(start, start + self.clips)
 
+    def next_clip(self, world: int) -> int:
+        """The first number after those of all `world` ranks."""
+        return self.first_clip + world * self.clips
 
-def plan_step(config: DataConfig, patch: int, step: int, micro: int, accumulate: int, world: int) -> StepPlan:
+
+def plan_steps(
+    config: DataConfig, patch: int, steps: range, accumulate: int, world: int, first_clip: int = 0
+) -> Iterator[StepPlan]:
+    """All micro steps of `steps`, `accumulate` each; `first_clip` is the number of the first clip."""
+    for step in steps:
+        for micro in range(accumulate):
+            plan = plan_step(config, patch, step, micro, first_clip)
+            yield plan
+            first_clip = plan.next_clip(world)
+
+
+def spaced_clips(config: DataConfig, micro_steps: int, world: int) -> int:
+    """The next number after so many micro steps of a run whose numbers were spaced for the largest batch, as those of
+    checkpoints without `next_clip` were."""
+    return micro_steps * world * clips_per_rank(config, config.frames[0])
+
+
+def plan_step(config: DataConfig, patch: int, step: int, micro: int, first_clip: int) -> StepPlan:
     """Draw micro step `micro` of `step` for a network with patches of `patch` pixels."""
     rng = np.random.default_rng((config.seed, step, micro))
     frames = int(rng.integers(config.frames[0], config.frames[1] + 1))
     interval = int(rng.integers(config.interval[0], config.interval[1] + 1))
     shape = draw_shape(config, patch, rng)
-    clips = clips_per_rank(config, frames)
-    most = clips_per_rank(config, config.frames[0])  # clip numbers are spaced for the largest batch
     return StepPlan(
         step=step,
         micro=micro,
         frames=frames,
         interval=interval,
         shape=shape,
-        clips=clips,
+        clips=clips_per_rank(config, frames),
         coin=float(rng.random()),
         seed=int(rng.integers(2**31)),
-        first_clip=(step * accumulate + micro) * world * most,
+        first_clip=first_clip,
         difficulty=min(step / config.difficulty_steps, 1.0) if config.difficulty_steps else 1.0,
     )
 

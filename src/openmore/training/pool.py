@@ -11,6 +11,9 @@ Choices
 - The draw depends on `data.seed` and the clip's number alone, as everywhere in training: resuming is exact. The
   pool itself is the same for every seed.
 - With photographs (`data.textures`) every third block wears them, the others the procedural textures.
+- `pool.json` says what the blocks were rendered with, and is written once. Older ones do not say intervals and
+  textures: there nothing is compared.
+- What a killed process was writing is cleared an hour later: a block takes seconds to write, so no process still does.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +32,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openmore.data.synthetic import Recipe, SyntheticBatch, make_batch
-from openmore.errors import ConfigError
+from openmore.errors import ConfigError, DataError
+from openmore.io.atomic import write_json
 from openmore.training.batch import Batch
 from openmore.training.config import DataConfig
 from openmore.training.plan import StepPlan
 
 BLOCK = 16
+UNFINISHED = "new_"  # how the names of folders begin that hold half a block
+STALE_S = 3600  # seconds after which nobody writes to such a folder any more
 ZOOM = (0.55, 1.0)  # share of the largest window of the wanted shape that a crop keeps
 BURNT = (0.4, 1.1)  # share of clips that are overexposed, largest logarithm of the gain
 FIELDS = ("images", "depth", "motion", "K", "world_from_cam")
@@ -45,16 +54,33 @@ class Pool:
         self.folder, self.config, self.first_seed = Path(config.pool), config, first_seed
         self.blocks = max(1, config.pool_scenes // BLOCK)
         self._check()
+        self._clear()
 
     def _check(self) -> None:
-        """One pool, one setting: blocks rendered otherwise must not be mixed in. Raises ConfigError."""
-        c = self.config
-        setting = {"first_seed": self.first_seed, "frames": c.pool_frames, "shape": list(c.pool_shape)}
-        path = self.folder / "pool.json"
-        if path.is_file() and (found := json.loads(path.read_text())) != setting:
-            raise ConfigError(f"{self.folder} is a pool of {found}, not of {setting}: give another folder as data.pool")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(setting))
+        """One pool, one setting: blocks rendered otherwise must not be mixed in. Raises ConfigError, DataError."""
+        c, path = self.config, self.folder / "pool.json"
+        setting = {
+            "first_seed": self.first_seed,
+            "frames": c.pool_frames,
+            "shape": list(c.pool_shape),
+            "interval": list(c.interval),
+            "textures": None if c.textures is None else str(Path(c.textures).resolve()),
+        }
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, setting)
+            return
+        found = _read(path)
+        if differing := [name for name in found if found[name] != setting.get(name)]:
+            has, asked = ({name: of.get(name) for name in differing} for of in (found, setting))
+            raise ConfigError(f"{self.folder} is a pool of {has}, not of {asked}: give another folder as data.pool")
+
+    def _clear(self) -> None:
+        """Remove what killed processes left."""
+        for left in self.folder.glob(f"{UNFINISHED}*"):
+            with suppress(FileNotFoundError):  # another process may clear at the same time
+                if time.time() - left.stat().st_mtime > STALE_S:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def clip(self, number: int) -> dict[str, np.ndarray]:
         """Everything known of clip `number`, as memory maps: arrays named by FIELDS, one leading axis of frames."""
@@ -67,13 +93,18 @@ class Pool:
         folder = self.folder / f"{block:05d}"
         if folder.is_dir():
             return folder
-        fresh = Path(tempfile.mkdtemp(prefix="new_", dir=self.folder))
-        for name, value in self._render(block).items():
-            np.save(fresh / f"{name}.npy", value)
+        rendered = self._render(block)
+        fresh = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder))
         try:
-            fresh.rename(folder)
-        except OSError:  # another process was faster: the bytes are the same
-            shutil.rmtree(fresh)
+            for name, value in rendered.items():
+                np.save(fresh / f"{name}.npy", value)
+            if not folder.is_dir():  # another process may have been faster: the bytes are the same
+                fresh.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
         return folder
 
     def _render(self, block: int) -> dict[str, np.ndarray]:
@@ -82,6 +113,16 @@ class Pool:
         textures = c.textures if block % 3 == 2 else None
         made = make_batch(seeds, c.pool_frames, c.pool_shape, recipe=Recipe(intervals=c.interval), textures=textures)
         return as_arrays(made)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): if the pool is of these settings, remove it") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no settings of a pool: if the pool is of these settings, remove it")
+    return found
 
 
 def as_arrays(made: SyntheticBatch) -> dict[str, np.ndarray]:
@@ -99,6 +140,12 @@ class PoolSource:
     """Batches drawn from a pool."""
 
     def __init__(self, config: DataConfig, first_seed: int):
+        """Raises ConfigError for settings that contradict the pool, DataError for one that cannot be read."""
+        if config.difficulty_steps:
+            raise ConfigError(
+                f"data.difficulty_steps={config.difficulty_steps} has no effect on rendered clips: set it to 0, or "
+                "leave data.pool out"
+            )
         if config.frames[1] > config.pool_frames:
             raise ConfigError(
                 f"data.frames goes up to {config.frames[1]}, but the pool's clips have {config.pool_frames} "
@@ -152,11 +199,11 @@ def cut(clip: dict[str, Tensor], shape: tuple[int, int], zoom: float) -> dict[st
 
 
 def mirror(clip: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Left and right exchanged, in the pictures and in the world."""
+    """Left and right exchanged, in the pictures and in the world. Pixel u becomes W - 1 - u: centres are integers."""
     width = clip["images"].shape[-1]
     flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
     K = clip["K"].clone()
-    K[:, 0, 2] = width - K[:, 0, 2]
+    K[:, 0, 2] = width - 1 - K[:, 0, 2]
     pictures = {name: clip[name].flip(-1) for name in ("images", "depth", "motion")}
     return {**pictures, "K": K, "world_from_cam": flip @ clip["world_from_cam"] @ flip}
 

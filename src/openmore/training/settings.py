@@ -71,7 +71,7 @@ def _assign(config: Any, path: list[str], text: str, full: str) -> Any:
         value = _read(get_type_hints(type(config))[name], text, full)
     try:
         return replace(config, **{name: value})
-    except ValueError as error:
+    except (ValueError, ConfigError) as error:
         raise ConfigError(f"{full}={text}: {error}") from error
 
 

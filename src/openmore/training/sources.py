@@ -10,7 +10,7 @@ Choices
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -22,10 +22,11 @@ from openmore.data.synthetic.rooms import make_rooms
 from openmore.data.synthetic.scene import Scene
 from openmore.errors import ConfigError
 from openmore.training.batch import Batch
-from openmore.training.config import DataConfig, TrainConfig
+from openmore.training.config import DataConfig
 from openmore.training.mixture import dataset_source
-from openmore.training.plan import StepPlan, plan_step
+from openmore.training.plan import StepPlan
 from openmore.training.pool import PoolSource
+from openmore.training.ranks import Ranks
 
 # Seeds below this are for validation, tests and examples; training never draws them.
 FIRST_TRAINING_SEED = 1_000_000
@@ -112,33 +113,27 @@ def make_source(config: DataConfig, device: torch.device) -> Source:
     return worlds[config.source](config, on_device)
 
 
-class Plans(Dataset[tuple[StepPlan, Any]]):
-    """All micro steps of a run as a map-style dataset, so that torch's loader processes can prepare them."""
+class Prepared(Dataset[tuple[StepPlan, Any]]):
+    """What a source prepares, with plans as indices, so that torch's loader processes can do it."""
 
-    def __init__(self, source: Source, config: TrainConfig, patch: int, rank: int, world: int):
-        self.source, self.config, self.patch, self.rank, self.world = source, config, patch, rank, world
+    def __init__(self, source: Source, rank: int):
+        self.source, self.rank = source, rank
 
-    def __len__(self) -> int:
-        return self.config.optim.steps * self.config.optim.accumulate
-
-    def __getitem__(self, index: int) -> tuple[StepPlan, Any]:
-        accumulate = self.config.optim.accumulate
-        plan = plan_step(self.config.data, self.patch, index // accumulate, index % accumulate, accumulate, self.world)
-        return plan, self.source.prepare(plan, self.rank)
+    def __getitem__(self, index: StepPlan) -> tuple[StepPlan, Any]:
+        return index, self.source.prepare(index, self.rank)
 
 
-def batches(plans: Plans, first_step: int, device: torch.device) -> Iterator[tuple[StepPlan, Batch]]:
-    """Micro steps from `first_step` to the end, on `device`."""
-    workers = loader_processes(plans.config.data.workers, plans.world, device)
+def batches(source: Source, plans: Iterable[StepPlan], workers: int, ranks: Ranks) -> Iterator[tuple[StepPlan, Batch]]:
+    """The planned micro steps of one rank, on its device, prepared by `workers` processes (0: by this one)."""
     loader = DataLoader(
-        plans,
+        Prepared(source, ranks.rank),
         batch_size=None,
-        sampler=range(first_step * plans.config.optim.accumulate, len(plans)),  # type: ignore[arg-type]
+        sampler=plans,  # type: ignore[arg-type]
         num_workers=workers,
-        pin_memory=device.type == "cuda" and workers > 0,
+        pin_memory=ranks.device.type == "cuda" and workers > 0,
     )
     for plan, prepared in loader:
-        yield plan, plans.source.finish(prepared, device)
+        yield plan, source.finish(prepared, ranks.device)
 
 
 def loader_processes(wanted: int | None, world: int, device: torch.device) -> int:

@@ -1,7 +1,8 @@
 """The training loop.
 
 Choices
-- Everything drawn depends on the step alone (plan.py), so a resumed run sees the batches it would have seen.
+- What is drawn depends on the step and on the number of the next clip (plan.py), which checkpoints keep: a resumed run
+  sees the batches it would have seen.
 - A step whose loss or gradient is not finite on any rank is skipped on all of them, and reported with its clips.
 - Once a step all ranks agree whether to stop: signals and time budgets end a run at the same step everywhere, with a
   checkpoint.
@@ -31,10 +32,10 @@ from openmore.training.memory import recompute
 from openmore.training.metrics import batch_metrics
 from openmore.training.network_pass import TrainingPass
 from openmore.training.objective import Losses
-from openmore.training.plan import StepPlan
+from openmore.training.plan import StepPlan, plan_steps, spaced_clips
 from openmore.training.ranks import Ranks, agree, pick_parallel, spread, without_sync
 from openmore.training.sheets import sheet, write_sheet
-from openmore.training.sources import Plans, Source, batches, make_source
+from openmore.training.sources import Source, batches, loader_processes, make_source
 from openmore.training.window import Report, StepResult, Window
 
 logger = logging.getLogger(__name__)
@@ -62,10 +63,9 @@ class Trainer:
         self.wrapped = spread(training_pass, pick_parallel(config.run.parallel, ranks.world), ranks)
         self.optimizer = optim.make_optimizer(model, config.optim)
         self.average = optim.Average(model, config.optim.ema) if config.optim.ema else None
-        source = source or make_source(config.data, ranks.device)
-        self.plans = Plans(source, config, model.config.patch_size, ranks.rank, ranks.world)
+        self.source = source or make_source(config.data, ranks.device)
         self.logbook = Logbook(out, config.run.tensorboard) if ranks.main else None
-        self.step = self.clips = self.skipped = 0
+        self.step = self.clips = self.skipped = self.next_clip = 0
         self.last: dict[str, float] = {}
         self.saved: Path | None = None
 
@@ -110,6 +110,8 @@ class Trainer:
             raise CheckpointError(f"{found[-1]} is of the network {before.model}, this run of {self.config.model}")
         checkpoint.load(found[-1], self._state, self.ranks)
         self.step, self.clips, self.saved = meta["step"], meta["clips"], found[-1]
+        done = self.step * before.optim.accumulate
+        self.next_clip = meta.get("next_clip", spaced_clips(before.data, done, meta["processes"]))
         changed = settings.differences(before, self.config)
         self._note("resumed", changed=changed, processes_before=meta["processes"], processes=self.ranks.world)
 
@@ -118,6 +120,7 @@ class Trainer:
         meta = {
             "config": settings.to_dict(self.config),
             "clips": self.clips,
+            "next_clip": self.next_clip,
             "processes": self.ranks.world,
             "torch": torch.__version__,
         }
@@ -178,9 +181,13 @@ class Trainer:
         return "finished"
 
     def _steps(self) -> Iterator[StepResult]:
-        micro = batches(self.plans, self.step, self.ranks.device)
-        for _ in range(self.step, self.config.optim.steps):
-            yield self._optimise(list(islice(micro, self.config.optim.accumulate)))
+        c, ranks, steps = self.config, self.ranks, range(self.step, self.config.optim.steps)
+        patch, accumulate = self.model.config.patch_size, c.optim.accumulate
+        plans = plan_steps(c.data, patch, steps, accumulate, ranks.world, self.next_clip)
+        workers = loader_processes(c.data.workers, ranks.world, ranks.device)
+        micro = batches(self.source, plans, workers, ranks)
+        for _ in steps:
+            yield self._optimise(list(islice(micro, accumulate)))
 
     def _optimise(self, micro: list[tuple[StepPlan, Batch]]) -> StepResult:
         """One optimiser step over its micro batches."""
@@ -200,6 +207,7 @@ class Trainer:
             names=tuple(name for _, batch in micro for name in batch.names),
             batch=batch,
             output=output,
+            next_clip=plan.next_clip(self.ranks.world),
             finite=self._agreed_finite([terms["loss"], *norms.values()]),
         )
         if result.finite:
@@ -240,8 +248,9 @@ class Trainer:
             logger.warning("step %d skipped: %s not finite", self.step, ", ".join(bad) or "a value of another process")
         self.step += 1
         self.clips += result.clips
+        self.next_clip = result.next_clip
         run = self.config.run
-        if self.ranks.main and self.step % run.metrics_every == 0:
+        if self.ranks.main and run.metrics_every and self.step % run.metrics_every == 0:
             values = {k: float(v) for k, v in batch_metrics(result.output, result.batch).items()}
             self._note("metrics", **values)
             self.last |= values

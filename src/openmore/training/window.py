@@ -24,6 +24,7 @@ class StepResult:
     names: tuple[str, ...]  # of this rank's clips
     batch: Batch  # the last micro batch, and what the network made of it
     output: RawOutput
+    next_clip: int  # number of the first clip that no rank has seen yet
     finite: bool  # on all ranks; otherwise the step was skipped
 
     def not_finite(self) -> list[str]:

@@ -3,6 +3,8 @@
 Choices
 - bf16 convolutions where the processor has them, float32 weights; AdamW, warm-up and cosine to zero, EMA.
 - Processes of torchrun share a step by averaging gradients: two of one thread do more than one of two.
+- A stopped run goes on with the settings and the examples it began with, told by their names: a draw is a place in
+  their list, so that one more would change them all.
 - What comes out may be averaged with the weights a run began with (`keep`): a few hundred clips teach masks, and make
   depth forget; the average has most of both.
 - Validation is AbsRel after one scale a clip and IoU, beside those of the cues before settling.
@@ -10,6 +12,7 @@ Choices
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict
@@ -39,7 +42,8 @@ def fit(
 ) -> dict[str, float]:
     """Train on `files`, leave checkpoints, a log and the weights in `run`; the last validation is returned.
 
-    Raises InputError where a share is to be kept of weights that are not given, and for a checkpoint of other settings.
+    Raises InputError where a share is to be kept of weights that are not given, and for a checkpoint of other settings
+    or examples.
     """
     if config.keep and config.weights is None:
         raise InputError(f"keep={config.keep} is a share of the weights to begin with, and none are given: add weights")
@@ -58,7 +62,9 @@ def _run(
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.AdamW(net.parameters(), config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     settings = {**asdict(config), "processes": ranks.world}
-    begin = _resumed(run / CHECKPOINT, net, average, optimizer, settings)
+    names = "\n".join(path.name for path in files)
+    examples = {"count": len(files), "names": hashlib.sha256(names.encode()).hexdigest()}
+    begin = _resumed(run / CHECKPOINT, net, average, optimizer, settings, examples)
     sums: dict[str, float] = {}
     found: dict[str, float] | None = None
     for step, batch in enumerate(read_ahead(batches(files, config, begin, ranks.rank)), begin):
@@ -73,7 +79,7 @@ def _run(
             _log(run / "log.jsonl", {"step": step + 1, "training": means})
             sums = {}
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            _save(run / CHECKPOINT, net, average, optimizer, step + 1, settings)
+            _save(run / CHECKPOINT, net, average, optimizer, step + 1, {"config": settings, "examples": examples})
             found = measure(_kept(average, config), validate)
             _log(run / "log.jsonl", {"step": step + 1, "validation": found})
     if not ranks.main:
@@ -183,20 +189,33 @@ def _follow(average: FusionNet, net: FusionNet, keep: float) -> None:
 
 
 def _save(
-    path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, step: int, settings: dict
+    path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, step: int, given: dict
 ) -> None:
     state = {"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
     with atomic_file(path) as file:
-        torch.save({**state, "step": step, "config": settings}, file)
+        torch.save({**state, "step": step, **given}, file)
 
 
-def _resumed(path: Path, net: FusionNet, average: FusionNet, optimizer: torch.optim.Optimizer, settings: dict) -> int:
-    """The step to go on from. Raises InputError for a checkpoint of other settings."""
+def _resumed(
+    path: Path,
+    net: FusionNet,
+    average: FusionNet,
+    optimizer: torch.optim.Optimizer,
+    settings: dict,
+    examples: dict,
+) -> int:
+    """The step to go on from. Raises InputError for a checkpoint of other settings or examples."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
     if state["config"] != settings:
         raise InputError(f"{path} is of a run with {state['config']}: give the same settings, or another folder")
+    before = state.get("examples", examples)  # older checkpoints do not say
+    if before != examples:
+        raise InputError(
+            f"{path} is of a run with {before['count']} examples, these {examples['count']} are not the same ones: "
+            "give those, or another folder"
+        )
     net.load_state_dict(state["net"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
