@@ -116,7 +116,7 @@ def test_a_source_that_is_none(text: str, says: str) -> None:
 def test_reader_options_stand_behind_the_folder(tmp_path: Path) -> None:
     native.posed_folder(tmp_path, make_world((40, 60), frames=4))
     (tmp_path / "tum_clip").rename(tmp_path / "office")
-    plan = plan_step(CONFIG, 14, 0, 0, 1, 1)
+    plan = plan_step(CONFIG, 14, 0, 0, 0)
     with pytest.raises(ConfigError, match="give depth_scale"):  # not a damaged clip, after which the next is tried
         make_source(replace(CONFIG, source=f"posed_folder:{tmp_path}"), torch.device("cpu"))
     source = make_source(replace(CONFIG, source=f"posed_folder:{tmp_path}?depth_scale=5000*2"), torch.device("cpu"))
