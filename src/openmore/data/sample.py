@@ -17,6 +17,8 @@ import numpy as np
 
 from openmore.errors import DataError
 
+UNKNOWN = 255  # label of motion that nobody knows
+
 _ROTATION_TOLERANCE = 1e-3  # pose files with 6 digits stay below it; scaled or sheared matrices do not
 
 
@@ -146,6 +148,6 @@ def _frame_problem(sample: Sample, s: int, min_valid: int) -> str | None:
         return "depth holds NaN, infinite or negative values: readers must write 0 where there is no value"
     if min_valid and (count := int(sample.valid_depth[s].sum())) < min_valid:
         return f"only {count} pixels have depth, expected at least {min_valid}: drop the frame"
-    if sample.motion is not None and not np.isin(sample.motion[s], (0, 1, 255)).all():
+    if sample.motion is not None and not np.isin(sample.motion[s], (0, 1, UNKNOWN)).all():
         return "motion labels must be 0 (static), 1 (moving) or 255 (unknown)"
     return None

@@ -14,8 +14,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import logging
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +27,7 @@ from openmore.evaluation.prediction import Clip, Prediction, Predictor, load_pre
 from openmore.evaluation.protocols.base import Benchmark, Case, Job, Plan, Row
 from openmore.evaluation.shards import WHOLE, Part, Shard, fingerprint, join, take, write_part
 from openmore.io.atomic import write_json
+from openmore.io.names import composed, plain_name
 from openmore.progress import ProgressCallback, silent
 
 log = logging.getLogger(__name__)
@@ -210,6 +209,4 @@ def fail(tally: Tally, job: Job, error: Exception, keep_going: bool) -> None:
 
 def slug(name: str) -> str:
     """A name as a file name: letters of every script stay, composed (NFC); a name without any is its hash."""
-    name = unicodedata.normalize("NFC", name)
-    plain = "".join(c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else " " for c in name)
-    return re.sub(" +", "-", plain).strip("-") or hashlib.sha1(name.encode()).hexdigest()[:8]
+    return plain_name(name, "-").strip("-") or hashlib.sha1(composed(name).encode()).hexdigest()[:8]

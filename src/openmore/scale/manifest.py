@@ -10,16 +10,13 @@ Choices
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from openmore.errors import DataError, InputError
-
-_PUNCTUATION = "._-"
+from openmore.io.names import PUNCTUATION, composed, is_plain, plain_name
 
 
 @dataclass(frozen=True)
@@ -80,16 +77,11 @@ def _stem(source: str) -> str:
     """A name for a source: file stem, or the folder's name for a folder called rgb or images."""
     path = Path(source)
     name = path.parent.name if path.name in ("rgb", "images", "frames") and path.parent.name else path.stem
-    plain = "".join(c if _is_plain(c) else " " for c in unicodedata.normalize("NFC", name))
-    return re.sub(" +", "_", plain).lstrip(_PUNCTUATION)
-
-
-def _is_plain(c: str) -> bool:
-    return c.isalnum() or c in _PUNCTUATION or unicodedata.category(c).startswith("M")  # vowel signs of many scripts
+    return plain_name(name, "_").lstrip(PUNCTUATION)
 
 
 def _checked(name: str, where: str) -> str:
-    name = unicodedata.normalize("NFC", name)
-    if not all(map(_is_plain, name)) or not name[:1].isalnum():
+    name = composed(name)
+    if not all(map(is_plain, name)) or not name[:1].isalnum():
         raise DataError(f"{where}: id {name!r} is no plain name: give an id of letters, digits, '.', '_' and '-'")
     return name

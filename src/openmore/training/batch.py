@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmore.data.sample import Sample
+from openmore.data.sample import UNKNOWN, Sample
 from openmore.errors import DataError
-from openmore.training.losses.motion import UNKNOWN
 
 
 @dataclass

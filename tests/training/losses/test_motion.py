@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from openmore.training.losses.motion import UNKNOWN, motion_loss, pool_motion
+from openmore.data.sample import UNKNOWN
+from openmore.training.losses.motion import motion_loss, pool_motion
 
 
 def test_unknown_pixels_never_enter() -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.registry import open_dataset
+from openmore.data.sample import UNKNOWN
 from openmore.errors import DataError
 from openmore.evaluation.consistency import consistency, flow_residual, move
 from openmore.evaluation.depth import depth_errors, resize_depth
@@ -37,7 +38,6 @@ from openmore.evaluation.protocols.davis import resize
 from openmore.evaluation.trajectory import SMALLEST_MOTION, trajectory_errors
 
 MAX_POINTS = 20_000  # of a clip, for comparing clouds
-UNKNOWN = 255  # label of motion
 COLUMNS = (
     Column("rotation_step_deg", "turn/frame (deg)"),
     Column("no_rotation_step_deg", "if none"),

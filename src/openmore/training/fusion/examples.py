@@ -30,7 +30,6 @@ FIRST_SEED = 1_500_000  # seeds of evaluation lie below a million
 SHAPES = ((168, 224),) * 6 + ((288, 384),) * 2 + ((216, 384),) * 2  # by the last digit of the seed
 SURE = 0.8  # of the channel measured_trust: ten percent
 FEW = 0.02  # share of the pixels that must be surely measured
-UNKNOWN = 255  # label of motion
 FILE, UNSOLVED = "example.npz", "unsolved"  # in the folder of a clip
 
 

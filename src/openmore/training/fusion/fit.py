@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openmore.data.sample import UNKNOWN
 from openmore.errors import InputError
 from openmore.io.atomic import atomic_file
 from openmore.progress import ProgressCallback, silent
@@ -29,7 +30,7 @@ from openmore.refinement.dense.cues import CHANNELS
 from openmore.refinement.dense.fusion import FILE, FusionNet, loaded
 from openmore.training.fusion.batches import batches, read_ahead
 from openmore.training.fusion.config import FitConfig
-from openmore.training.fusion.examples import UNKNOWN, Example, load
+from openmore.training.fusion.examples import Example, load
 from openmore.training.fusion.losses import losses, total
 from openmore.training.ranks import Ranks, agree, joined
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from openmore.data.sample import UNKNOWN
+
 WEIGHTS = {"log": 2.0, "relative": 1.0, "absolute": 1.0, "steps": 0.2, "sigma": 0.1, "motion": 1.0, "iou": 1.0}
 SCALES = (1, 2, 4, 8)
 LEAST_ERROR = 0.01
 FEW_PIXELS = 20.0  # that a mask may be wrong by in a picture without movers before its IoU is half gone
-UNKNOWN = 255
 
 
 def losses(out: Tensor, completed: Tensor, correction: Tensor, valid: Tensor, motion: Tensor) -> dict[str, Tensor]:
