@@ -8,6 +8,7 @@ Choices
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,23 @@ def require_known(given: Iterable[str], known: Collection[str], what: str) -> No
             near = difflib.get_close_matches(name, known, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
             raise ConfigError(f"{what} takes no {name!r}: {hint}")
+
+
+def named_values(words: Iterable[str], what: str, example: str) -> dict[str, Any]:
+    """NAME=VALUE words as a dictionary; values are JSON where they can be, else text. Raises ConfigError.
+
+    Messages call a word `what` and show `example`.
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"{what} {word!r} is not NAME=VALUE, for example {example}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def shown(value: object) -> str:

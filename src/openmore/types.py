@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+STATIC, MOVING, UNKNOWN = 0, 1, 255  # labels of motion; UNKNOWN: nobody knows
+
 
 @dataclass(frozen=True)
 class Camera:

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from openmore.cli.batch import task_options
 from openmore.cli.main import app, main
-from openmore.errors import ConfigError, DataError
+from openmore.errors import DataError
 from openmore.scale import read_failures
 from tests.masks.conftest import moving_square
 
@@ -50,15 +49,6 @@ def test_masks_of_real_files(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "clip" / "masks").iterdir())) == 3
     settings = json.loads((tmp_path / "out" / "clip" / "report.json").read_text())["settings"]
     assert settings["segments"] == "residual" and settings["offsets"] == [-1, 1]
-
-
-def test_settings_are_json_or_text() -> None:
-    assert task_options(["a=1", "b=[1, 2]", "c=dis-fast", "d=x=y", "e=null"]) == {
-        "a": 1, "b": [1, 2], "c": "dis-fast", "d": "x=y", "e": None,
-    }  # fmt: skip
-    for wrong in ("stride", "=1", "long side=4"):
-        with pytest.raises(ConfigError, match="NAME=VALUE"):
-            task_options([wrong])
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_options_stand_behind_the_folder(tmp_path: Path) -> None:
     read = open_dataset("posed_folder", f"{tmp_path}/what??depth_scale=1e3&fill_missing=true")
     assert vars(read) | {"depth_scale": 1000.0, "fill_missing": True, "root": tmp_path / "what?"} == vars(read)
     for words, says in (
-        ("depth_scale", "reader option 'depth_scale' is not KEY=VALUE"),
+        ("depth_scale", "reader option 'depth_scale' is not NAME=VALUE"),
         ("depth_scale=mm", "depth_scale='mm' is no number"),
         ("depth=1000", "unexpected keyword argument 'depth'"),
     ):

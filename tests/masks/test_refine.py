@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from openmore.errors import ConfigError
-from openmore.masks.decision import MOVING, UNKNOWN
 from openmore.masks.refine import (
     from_probability,
     get_refiner,
@@ -13,6 +12,7 @@ from openmore.masks.refine import (
     guided_filter,
     pieces,
 )
+from openmore.types import MOVING, UNKNOWN
 
 
 def disc_and_rough_mask() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

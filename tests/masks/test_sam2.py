@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from openmore.errors import CheckpointError
-from openmore.masks.decision import MOVING, UNKNOWN
 from openmore.masks.sam2 import SAM2Predictor, SAM2Segmenter, innermost, stability
+from openmore.types import MOVING, UNKNOWN
 from tests.masks.conftest import texture
 
 pytest.importorskip("transformers")

@@ -148,6 +148,11 @@ def test_full_attention_weights_warn(model: MoRe) -> None:
     assert any("full attention" in warning for warning in StreamingSession(model).warnings)
     causal = lively(replace(preset("tiny"), attention="causal"))
     assert StreamingSession(causal).warnings == []
+    trained = lively(preset("tiny"))
+    for passes, warned in (("full", True), ("mixed", False), ("causal", False)):
+        trained.provenance = {"name": "small", "passes": passes}  # a name says nothing of the training
+        assert bool(StreamingSession(trained).warnings) == warned
+    assert StreamingSession(MoRe.from_pretrained("small")).warnings == []
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------

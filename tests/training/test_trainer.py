@@ -50,6 +50,7 @@ def test_tiny_smoke_learns(tmp_path: Path) -> None:
     assert sum(losses[-2:]) / 2 < 0.7 * losses[0]
     assert list((tmp_path / "sheets").glob("*.png"))
     model = MoRe.from_pretrained(str(report.weights))
+    assert model.provenance["passes"] == "mixed"
     assert model.provenance["steps"] == report.step and model.provenance["trained_on"] == "the synthetic 4D world"
 
 

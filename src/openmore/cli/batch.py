@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmore.errors import ConfigError, DataError
+from openmore.errors import DataError
 
 if TYPE_CHECKING:
     from openmore.scale import Summary
@@ -36,10 +35,11 @@ def batch(
     ] = None,
 ) -> None:
     """Process every clip of a manifest. Finished clips are skipped, bad ones are listed in OUT/failures.jsonl."""
+    from openmore.checks import named_values
     from openmore.cli.progress import progress_bar
     from openmore.scale import read_manifest, run_job
 
-    options = task_options(settings or [])
+    options = named_values(settings or [], "--set", "--set long_side=432")
     items = read_manifest(manifest)
     with progress_bar() as progress:
         summary = run_job(
@@ -53,20 +53,6 @@ def batch(
             **options,
         )
     conclude(summary, out)
-
-
-def task_options(settings: list[str]) -> dict[str, Any]:
-    """["name=value", ...] as a dictionary; a value that is no JSON is text. Raises ConfigError without a name."""
-    options = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name.isidentifier():
-            raise ConfigError(f"--set {setting!r} is no setting: give NAME=VALUE, for example --set long_side=432")
-        try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
-            options[name] = value
-    return options
 
 
 def conclude(summary: Summary, out: Path) -> None:

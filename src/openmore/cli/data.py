@@ -43,20 +43,21 @@ def check(
     pairs: Annotated[int, typer.Option(help="Pairs of frames per sequence.")] = 3,
     gap: Annotated[int, typer.Option(help="Frames between the two of a pair.")] = 1,
     options: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE for the reader, e.g. split=valid or flow=true.")
+        list[str] | None, typer.Option("--set", help="NAME=VALUE for the reader, e.g. split=valid or flow=true.")
     ] = None,
     picture: Annotated[Path | None, typer.Option("-o", "--out", help="Contact sheet (PNG) to write.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Verify a download: counts, files, cameras, reprojection of static pixels, motion labels, one picture."""
-    from openmore.data.datasets.registry import open_dataset, parse_options
+    from openmore.checks import named_values
+    from openmore.data.datasets.registry import open_dataset
     from openmore.evaluation.dataset_check import check_dataset
     from openmore.io.output import FILE, require_free
 
     if picture is not None:
         require_free(picture, FILE, overwrite)
-    dataset = open_dataset(name, path, **parse_options(options or []))
+    dataset = open_dataset(name, path, **named_values(options or [], "--set", "--set split=valid"))
     with progress_bar() as progress:
         found = check_dataset(dataset, sequences=sequences, pairs=pairs, gap=gap, progress=progress)
     if as_json:

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from openmore.errors import DataError
-
-UNKNOWN = 255  # label of motion that nobody knows
+from openmore.types import UNKNOWN
 
 _ROTATION_TOLERANCE = 1e-3  # pose files with 6 digits stay below it; scaled or sheared matrices do not
 

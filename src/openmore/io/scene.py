@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 from dataclasses import fields
 from pathlib import Path
@@ -48,7 +49,7 @@ def write_scene(recon: Reconstruction, path: Path, overwrite: bool = False) -> P
 
 def read_scene(path: Path) -> Reconstruction:
     """Open a scene folder; frames are read when they are asked for. Raises DataError naming what is wrong."""
-    if (path / JOURNAL).exists() and not (path / "scene.json").exists():
+    if os.path.exists(path / JOURNAL) and not os.path.exists(path / "scene.json"):
         return _read_unfinished(path)
     document = _read_document(path)
     names = {field.name for field in fields(SceneInfo)}
@@ -86,7 +87,7 @@ def _read_unfinished(path: Path) -> Reconstruction:
 
 
 def _read_document(path: Path) -> dict[str, Any]:
-    if not path.exists():
+    if not os.path.exists(path):  # never raises, unlike Path.exists
         raise missing_path(path)
     document = _read_json(path / "scene.json")
     if not isinstance(document, dict) or document.get("format") != FORMAT:

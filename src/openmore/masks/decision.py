@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 
 from openmore.errors import ConfigError
+from openmore.types import MOVING, STATIC, UNKNOWN
 
-STATIC, MOVING, UNKNOWN = 0, 1, 255
 RuleName = Literal["paper", "floored", "robust", "floor"]
 RULES: tuple[RuleName, ...] = ("paper", "floored", "robust", "floor")
 _MAD_TO_SIGMA = 1.4826

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from openmore.io.colours import ramp
-from openmore.masks.decision import MOVING, UNKNOWN
 from openmore.masks.report import FrameReport
+from openmore.types import MOVING, UNKNOWN
 
 RED, BLUE = np.array([235, 50, 40]), np.array([70, 90, 255])
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from openmore.errors import ConfigError
-from openmore.masks.decision import MOVING, STATIC, UNKNOWN
+from openmore.types import MOVING, STATIC, UNKNOWN
 
 Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (labels [H, W] uint8, image [H, W, 3] uint8) -> labels
 NAMES = ("none", "guided", "grabcut", "sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from openmore.masks.clip import Origin
-from openmore.masks.decision import MOVING, UNKNOWN, Decision, Segments
+from openmore.masks.decision import Decision, Segments
 from openmore.masks.evidence import Evidence
+from openmore.types import MOVING, UNKNOWN
 
 
 @dataclass(frozen=True)

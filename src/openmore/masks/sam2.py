@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from openmore.errors import CheckpointError, MissingExtra
-from openmore.masks.decision import MOVING
 from openmore.masks.nms import box_nms, boxes_of
 from openmore.masks.refine import keep_unknown, pieces
 from openmore.model.weights.hub import require_network
+from openmore.types import MOVING
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MASK_LOGIT = 8.0  # how surely a mask prompt says yes and no

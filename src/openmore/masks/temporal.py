@@ -14,7 +14,7 @@ import numpy as np
 
 from openmore.flow.base import FlowResult
 from openmore.flow.consistency import sample_at
-from openmore.masks.decision import MOVING, STATIC, UNKNOWN
+from openmore.types import MOVING, STATIC, UNKNOWN
 
 
 def vote(own: np.ndarray, neighbours: Sequence[tuple[np.ndarray, FlowResult]]) -> np.ndarray:

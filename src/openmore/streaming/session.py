@@ -30,6 +30,7 @@ from openmore.io.sizing import Sizing
 from openmore.model.config import HEADS
 from openmore.model.more import MoRe
 from openmore.model.output import decode_cameras, raw_world_from_cam, to_images, to_predictions
+from openmore.model.weights.registry import is_embedded
 from openmore.streaming.policy import Budget, KeepAll, Policy, Window, choose_policy
 from openmore.streaming.saving import load_stream, save_stream
 from openmore.streaming.stream import StreamOptions, TensorStream
@@ -91,7 +92,7 @@ class StreamingSession:
         self.long_side = model.config.image_size if long_side is None else long_side
         self.options = StreamOptions(policy, chosen, iterations, refinable, cache_dtype=cache_dtype, graphs=graphs)
         self.warnings: list[str] = []
-        if model.config.attention == "full" and not str(model.provenance.get("name", "")).startswith("small"):
+        if not _trained_on_streams(model):
             self._warn("these weights were trained with full attention: streaming them is off their training")
         self._lock = threading.Lock()
         self.closed = False
@@ -257,3 +258,10 @@ def as_frame(frame: Frame | np.ndarray | Tensor, position: int) -> Frame:
 def _require_picture(array: np.ndarray, position: int) -> None:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise StreamError(f"frame {position}: expected uint8 [H, W, 3], got {array.dtype} {list(array.shape)}")
+
+
+def _trained_on_streams(model: MoRe) -> bool:
+    """Whether the weights know causal passes: by design, as the shipped ones, or by what their training run says."""
+    if model.config.attention == "causal" or is_embedded(model.provenance):
+        return True
+    return model.provenance.get("passes") in ("mixed", "causal")

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmore.data.sample import UNKNOWN, Sample
+from openmore.data.sample import Sample
 from openmore.errors import DataError
+from openmore.types import UNKNOWN
 
 
 @dataclass

@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openmore.data.sample import UNKNOWN
 from openmore.geometry.alignment import align_points
 from openmore.geometry.pose_code import decode_pose
 from openmore.geometry.rigid import invert
 from openmore.geometry.rotation import rotation_angle
 from openmore.model.more import RawOutput
 from openmore.training.batch import Batch
+from openmore.types import UNKNOWN
 
 
 @torch.no_grad()

@@ -156,6 +156,7 @@ def export(trainer: Trainer) -> Path:
         model.load_state_dict(tensors)
         provenance = {
             "name": config.name,
+            "passes": config.passes.attention,
             "trained_on": config.data.source if config.data.source != "synthetic" else "the synthetic 4D world",
             "initialised_from": config.init,
             "steps": trainer.step,

@@ -64,12 +64,15 @@ def study(
     """
     chosen = sample_frames(source, count)
     sizing = Sizing.fit(chosen[0].image.shape[:2], long_side or model.config.image_size, model.config.patch_size)
+    given = None if masks is None else read_masks(masks, chosen, sizing.model_shape)  # before anything slow
     pictures = np.stack([sizing.apply(frame.image) for frame in chosen])
     images = to_images(list(pictures)).to(model.device)
     headline: Where = ("frame", model.config.depth - 1)
     maps = camera_attention_maps(model, images, [headline, *parse_blocks(blocks, model.config.depth)])
-    if movers_of is None or movers_of.motion is None:
-        motion, motion_from = _motion(model, images, chosen, sizing, masks)
+    if given is not None:
+        motion, motion_from = given, "masks"
+    elif movers_of is None or movers_of.motion is None:
+        motion, motion_from = _predicted(model, images)
     else:
         motion, motion_from = _resized(movers_of.motion, sizing.model_shape), movers_of.motion_from
     return Study(name, [frame.name for frame in chosen], pictures, maps, headline, motion, motion_from)
@@ -163,12 +166,8 @@ def _outlined(s: Study, i: int) -> np.ndarray | None:
     return None if s.motion is None else s.motion[i] >= _MOVING
 
 
-def _motion(
-    model: MoRe, images: torch.Tensor, chosen: list[Frame], sizing: Sizing, masks: Path | None
-) -> tuple[np.ndarray | None, str]:
-    """[S, H, W] from mask files, else from the network, else None; and which."""
-    if masks is not None:
-        return read_masks(masks, chosen, sizing.model_shape), "masks"
+def _predicted(model: MoRe, images: torch.Tensor) -> tuple[np.ndarray | None, str]:
+    """[S, H, W] from the network, None where it has no such head; and which."""
     if "motion" not in model.config.heads:
         return None, "none"
     with torch.inference_mode():

@@ -18,8 +18,8 @@ import numpy as np
 
 from openmore.errors import DataError
 from openmore.io.frames import Frame
+from openmore.types import UNKNOWN
 
-_UNKNOWN = 255
 _LIKELY = 128  # of 255: probability from which a pixel moves
 _GREY = {"L": "L", "1": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB"}  # Pillow's kinds, and what they are read as
 
@@ -35,14 +35,14 @@ def read_masks(folder: Path, frames: Sequence[Frame], shape: tuple[int, int]) ->
     reported = _reported(folder)
     found = [_read(_find(folder, frame, reported), shape) for frame in frames]
     grey = np.concatenate([values.ravel() for is_labels, values in found if not is_labels] or [np.zeros(0, np.uint8)])
-    grey_labels = bool((grey == 1).any() and np.isin(grey, (0, 1, _UNKNOWN)).all())
+    grey_labels = bool((grey == 1).any() and np.isin(grey, (0, 1, UNKNOWN)).all())
     return np.stack([_moving(values, is_labels or grey_labels) for is_labels, values in found])
 
 
 def _moving(values: np.ndarray, is_labels: bool) -> np.ndarray:
     if not is_labels:
         return (values >= _LIKELY).astype(np.float32)
-    return np.where(values == _UNKNOWN, np.nan, values > 0).astype(np.float32)
+    return np.where(values == UNKNOWN, np.nan, values > 0).astype(np.float32)
 
 
 def _reported(folder: Path) -> dict[int, Path]:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from openmore.data.sample import UNKNOWN
 from openmore.training.losses.motion import motion_loss, pool_motion
+from openmore.types import UNKNOWN
 
 
 def test_unknown_pixels_never_enter() -> None:

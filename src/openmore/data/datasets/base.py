@@ -25,6 +25,7 @@ import numpy as np
 
 from openmore.data.sample import Sample
 from openmore.errors import ConfigError, DataError
+from openmore.types import UNKNOWN
 
 _KEPT_INDICES = 16
 
@@ -216,7 +217,13 @@ class FrameDataset(ABC):
 
 _FLOWS = ("flow_forward", "flow_backward")
 # One frame may lack what its neighbours have (the last forward flow): unknown, in the words of each kind.
-_UNKNOWN: dict[str, float] = {"motion": 255, "instances": 0, "sky": 0, "flow_forward": np.nan, "flow_backward": np.nan}
+_MISSING: dict[str, float] = {
+    "motion": UNKNOWN,
+    "instances": 0,
+    "sky": 0,
+    "flow_forward": np.nan,
+    "flow_backward": np.nan,
+}
 
 
 class Stack:
@@ -240,7 +247,7 @@ class Stack:
             raise DataError(f"{self.name}: frames differ in size {sizes}: take frames of one size")
         self.images[s] = frame.image
         clean_depth(frame.depth, self.depth[s], self.name, self.ids[s])
-        for key, unknown in _UNKNOWN.items():
+        for key, unknown in _MISSING.items():
             if (value := getattr(frame, key)) is not None:
                 self._array(key, value, unknown)[s] = value
 

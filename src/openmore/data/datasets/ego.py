@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from openmore.data.sample import UNKNOWN
 from openmore.geometry.ego_flow import ego_flow
+from openmore.types import UNKNOWN
 
 
 def moving_by_flow(

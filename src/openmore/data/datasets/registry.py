@@ -7,13 +7,12 @@ Choices
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from openmore.checks import named_values
 from openmore.data.datasets.base import FrameDataset
 from openmore.errors import ConfigError
 
@@ -54,7 +53,7 @@ REGISTRY: dict[str, Entry] = {
 
 
 def open_dataset(name: str, root: str | Path, **options: Any) -> FrameDataset:
-    """The data set called `name` at `root`, which may be FOLDER?KEY=VALUE&KEY=VALUE; options go to the reader.
+    """The data set called `name` at `root`, which may be FOLDER?NAME=VALUE&NAME=VALUE; options go to the reader.
 
     Raises ConfigError for an unknown name or option and DataError when the folder is not what it should be.
     """
@@ -63,7 +62,7 @@ def open_dataset(name: str, root: str | Path, **options: Any) -> FrameDataset:
     module, _, cls = REGISTRY[name].target.partition(":")
     reader = getattr(import_module(f"openmore.data.datasets.{module}"), cls)
     folder, words = split_root(root)
-    behind = parse_options(words)
+    behind = named_values(words, "reader option", "split=valid")
     try:
         return reader(folder, **options, **behind)
     except TypeError as error:
@@ -71,20 +70,6 @@ def open_dataset(name: str, root: str | Path, **options: Any) -> FrameDataset:
 
 
 def split_root(root: str | Path) -> tuple[Path, list[str]]:
-    """The folder, and the `KEY=VALUE` words that stand behind it."""
+    """The folder, and the `NAME=VALUE` words that stand behind it."""
     folder, question, words = str(root).rpartition("?")
     return (Path(folder), words.split("&")) if question and not Path(root).exists() else (Path(root), [])
-
-
-def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """Options of a reader from `KEY=VALUE` words; values are JSON where they can be, else text. Raises ConfigError."""
-    found: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not key or not equals:
-            raise ConfigError(f"reader option {word!r} is not KEY=VALUE, for example split=valid")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
-    return found

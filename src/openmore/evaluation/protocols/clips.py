@@ -23,7 +23,6 @@ import numpy as np
 
 from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.registry import open_dataset
-from openmore.data.sample import UNKNOWN
 from openmore.errors import DataError
 from openmore.evaluation.consistency import consistency, flow_residual, move
 from openmore.evaluation.depth import depth_errors, resize_depth
@@ -36,6 +35,7 @@ from openmore.evaluation.prediction import Prediction
 from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plan_jobs
 from openmore.evaluation.protocols.davis import resize
 from openmore.evaluation.trajectory import SMALLEST_MOTION, trajectory_errors
+from openmore.types import UNKNOWN
 
 MAX_POINTS = 20_000  # of a clip, for comparing clouds
 COLUMNS = (

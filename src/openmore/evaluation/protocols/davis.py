@@ -26,8 +26,8 @@ from openmore.errors import ConfigError, DataError
 from openmore.evaluation.motion import Calibration, mask_errors
 from openmore.evaluation.prediction import Prediction
 from openmore.evaluation.protocols.base import Case, Column, Plan, Row, plain_mean, plan_jobs
-from openmore.masks.decision import MOVING
 from openmore.masks.refine import Refiner, from_probability, get_refiner
+from openmore.types import MOVING
 
 LONG_SIDE, MULTIPLE, THRESHOLD = 512, 16, 0.5
 COLUMNS = tuple(

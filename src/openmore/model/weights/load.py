@@ -12,6 +12,7 @@ Choices
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def locate(source: str) -> tuple[Path, str | None, Entry | None]:
         entry = REGISTRY[source]
         return ensure_local(entry), entry.preset, entry
     path = Path(source).expanduser()
-    if path.exists() or path.suffix in SUFFIXES:
+    if os.path.exists(path) or path.suffix in SUFFIXES:  # never raises, unlike Path.exists
         return _file_in(path), None, None
     find(source)  # raises with the nearest names
     raise AssertionError("find raises for unknown names")

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmore.data.sample import UNKNOWN
 from openmore.errors import InputError
 from openmore.io.atomic import atomic_file
 from openmore.progress import ProgressCallback, silent
@@ -33,6 +32,7 @@ from openmore.training.fusion.config import FitConfig
 from openmore.training.fusion.examples import Example, load
 from openmore.training.fusion.losses import losses, total
 from openmore.training.ranks import Ranks, agree, joined
+from openmore.types import UNKNOWN
 
 CHECKPOINT = "checkpoint.pt"
 COMPLETED = CHANNELS.index("completed")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmore.data.sample import UNKNOWN
+from openmore.types import UNKNOWN
 
 WEIGHTS = {"log": 2.0, "relative": 1.0, "absolute": 1.0, "steps": 0.2, "sigma": 0.1, "motion": 1.0, "iou": 1.0}
 SCALES = (1, 2, 4, 8)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmore.data.sample import UNKNOWN
 from openmore.training.losses.reduce import drop_outliers, mean_or_zero
+from openmore.types import UNKNOWN
 
 MAX_POSITIVE_WEIGHT = 10.0
 
