@@ -2,7 +2,8 @@
 
     python -m benchmarks.robustness [--clips DIR] [--only CLIP ...] [--changes NAME ...] [--shard i/n]
 
-Every clip with cameras is reconstructed as it is and under each change; truth is changed along. What is asked is what
+The first 24 frames of every clip with cameras are reconstructed as they are and under each change; truth is changed
+along. What is asked is what
 was asked of the clips themselves (docs/training.md): half the rotation error of a camera that never turns, a drift
 below 5 % of the depth, depth better than a constant. Writes results/robustness.json and prints what is missed.
 Predictions are cached in --out.
@@ -33,7 +34,7 @@ from openmore.evaluation.suite import run
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data"
 JOINT = "@"  # clip@change
-FEWEST = 5  # frames a change must leave
+MOST, FEWEST = 24, 5  # frames that are taken of a clip, and that a change must leave
 
 
 def pictures(sample: Sample, change: Callable[[np.ndarray, int], np.ndarray]) -> Sample:
@@ -226,12 +227,12 @@ class Changed:
 
     def load(self, sequence: str, frame_ids: Sequence[int]) -> Sample:
         clip, change = sequence.split(JOINT)
-        sample = CHANGES[change].apply(self.clips.load(clip, self.clips.frame_ids(clip)))
+        sample = CHANGES[change].apply(self.clips.load(clip, self.clips.frame_ids(clip)[:MOST]))
         return replace(sample.select(list(frame_ids)), name=f"{self.name}/{sequence}")
 
     def _count(self, sequence: str) -> int:
         clip, change = sequence.split(JOINT)
-        count = len(self.clips.frame_ids(clip))
+        count = min(len(self.clips.frame_ids(clip)), MOST)
         frames = {"first": count // 2, "second": count - count // 2, "third": -(-count // 3), "eight": min(count, 8)}
         return frames.get(change, 2 * count if change == "stutter" else count)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openmore.refinement.cameras.starts import SHORT, as_good, starts
+from openmore.refinement.cameras.starts import LONG, SHORT, as_good, poor, starts
 from openmore.refinement.report import Fit
 
 GUESS = np.array([[200.0, 0, 120], [0, 220, 90], [0, 0, 1]])
@@ -17,18 +17,32 @@ def fit(support: float, median_px: float, observations: int = 1000) -> Fit:
 
 
 def test_a_short_shot_begins_with_several_lenses_and_pairs() -> None:
-    begun = starts(VOTED, GUESS, SHORT, known=False)
+    begun, more = starts(VOTED, GUESS, SHORT, known=False)
     assert {rank for _, rank in begun} == {0, 1, 2, 3}
     focals = sorted({float(K[0, 0]) for K, _ in begun})
     np.testing.assert_allclose(focals, [125, 200, 300])
     assert all(K[1, 1] / K[0, 0] == pytest.approx(1.1) for K, _ in begun)  # the shape of the pixels is not in doubt
     (first, rank), (second, other) = begun[:2]
-    assert first[0, 0] > 2 * second[0, 0] and rank != other
+    assert len(more) > len(begun) and first[0, 0] > 2 * second[0, 0] and rank != other
 
 
 def test_a_long_shot_begins_once_and_a_known_lens_is_kept() -> None:
-    assert len(starts(VOTED, GUESS, SHORT + 1, known=False)) == 1
-    assert all(K is GUESS for K, _ in starts(GUESS, GUESS, SHORT, known=True))
+    for frames, beside in ((SHORT, 8), (SHORT + 1, 3), (LONG + 1, 0)):
+        usual, more = starts(VOTED, GUESS, frames, known=False)
+        assert (len(usual) > 1) == (frames <= SHORT) and len(more) == beside
+        usual, more = starts(GUESS, GUESS, frames, known=True)
+        assert all(K is GUESS for K, _ in usual + more)
+        assert len({rank for _, rank in usual + more}) == len(usual + more)
+
+
+def test_what_is_tried_beside_is_new() -> None:
+    usual, more = ({(float(K[0, 0]), rank) for K, rank in part} for part in starts(VOTED, GUESS, SHORT, known=False))
+    assert len(more) == 8 and not usual & more
+
+
+def test_a_shot_that_no_map_explains_is_poor() -> None:
+    assert poor([], 1000) and poor([fit(500, 1.0), fit(680, 0.5)], 1000)
+    assert not poor([fit(500, 1.0), fit(710, 0.5)], 1000)
 
 
 def test_of_maps_that_explain_as_much_those_with_less_error_are_good() -> None:

@@ -67,6 +67,24 @@ def test_nothing_moved() -> None:
     assert pair is not None and pair.F is None and pair.still_share == 1.0
 
 
+def test_writing_that_stands_still_does_not_vote() -> None:
+    xyz, ahead = cloud(), np.eye(4)
+    ahead[:3, :3], ahead[2, 3] = exp_so3(np.array([[0.0, 0.03, 0.0]]))[0], 0.6  # on, and turned by two degrees
+    writing = np.random.default_rng(1).uniform((30, 120), (210, 150), (150, 2)).astype(np.float32)
+    a, b = (np.concatenate((project(camera, xyz, seed=s), writing)) for s, camera in enumerate((np.eye(4), ahead)))
+    pair = verify(0, 1, a, b, np.stack((np.arange(len(a)),) * 2, 1))
+    assert pair is not None and pair.F is not None
+    assert (pair.index[:, 0] >= POINTS).sum() < 30 and (pair.index[:, 0] < POINTS).sum() > 0.95 * POINTS
+
+
+def test_what_is_far_away_stands_still_and_stays() -> None:
+    xyz, ahead = np.concatenate((cloud(), 1000 * cloud()[:60])), np.eye(4)
+    ahead[:3, 3] = 0.1, 0, 0.6
+    a, b = project(np.eye(4), xyz), project(ahead, xyz, seed=1)
+    pair = verify(0, 1, a, b, np.stack((np.arange(len(a)),) * 2, 1))
+    assert pair is not None and (pair.index[:, 0] >= POINTS).sum() > 50
+
+
 def test_rotation_is_found_among_outliers() -> None:
     R = exp_so3(np.array([[0.1, -0.2, 0.05]]))[0]
     a = bearings(np.random.default_rng(0).uniform(0, (240, 180), (100, 2)), K)

@@ -107,9 +107,7 @@ class DataConfig:
     shuffle: float = 0.0  # data sets: probability that a clip loses its order, but for its first frame
     colour: float = 0.9  # data sets: probability of colour jitter
     colour_per_clip: float = 0.3  # data sets: probability of one jitter for all frames of a clip
-    on_bad: Literal["skip", "stop"] = (
-        "skip"  # data sets: what a damaged clip does; skipped ones are named on stderr
-    )
+    on_bad: Literal["skip", "stop"] = "skip"  # data sets: what a damaged clip does; skipped ones are named on stderr
     workers: int | None = None  # processes that prepare batches; None: 0 on the CPU, else up to 8 per GPU
 
     def __post_init__(self) -> None:

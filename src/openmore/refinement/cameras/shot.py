@@ -27,7 +27,7 @@ from openmore.refinement.cameras.focal import focal_from_pairs, focal_from_rotat
 from openmore.refinement.cameras.mapper import FocalModel, Mapper
 from openmore.refinement.cameras.polish import polish
 from openmore.refinement.cameras.slight import moved_slightly
-from openmore.refinement.cameras.starts import ENOUGH, ENOUGH_OF_PLANES, SHORT, as_good, starts
+from openmore.refinement.cameras.starts import ENOUGH, ENOUGH_OF_PLANES, SHORT, as_good, poor, starts
 from openmore.refinement.cameras.turning import adjust_rotations, chain_rotations
 from openmore.refinement.matching.features import Keypoints
 from openmore.refinement.matching.tracks import renumber
@@ -107,7 +107,8 @@ def _turn_or_move(shot: ShotInput, K: np.ndarray) -> ShotSolution:
     turning = _turning(shot, K)
     if not shot.known_K:  # the focal length that suits a turn best hides parallax
         K = _with_focal(shot.K, focal_from_pairs(shot.pairs, shot.K, shot.long_side))
-    moving = _moving(shot, K, FEW)  # where parallax is small no start finds another valley, and each takes longer
+    # Where parallax is small no start finds another valley, and each takes longer.
+    moving = _moving(shot, K, None if poor([turning.fit], len(shot.obs)) else FEW)
     if moving is not None and _less_noise(moving, turning, shot) < PARALLAX:
         return moving
     slight = _slight(shot, turning)
@@ -255,12 +256,14 @@ def _moving(shot: ShotInput, K: np.ndarray, most: int | None = None) -> ShotSolu
         return _finish(mapper, shot, from_network=False)
     answers: list[ShotSolution] = []
     enough = ENOUGH_OF_PLANES if is_flat(shot.pairs) else ENOUGH
-    for K_start, rank in starts(K, shot.K, len(shot.frames), shot.known_K)[:most]:
+    usual, more = starts(K, shot.K, len(shot.frames), shot.known_K)
+    for i, (K_start, rank) in enumerate([*usual, *more][:most]):
+        doubtful = poor([s.fit for s in answers], len(shot.obs))
+        if (i >= len(usual) or len(as_good([s.fit for s in answers])) >= enough) and not doubtful:
+            break
         mapper = Mapper(shot.obs, len(shot.network), K_start, focal)
         if mapper.grow(shot.pairs, shot.keypoints, rank):
             answers.append(_finish(mapper, shot, from_network=False))
-        if len(as_good([s.fit for s in answers])) >= enough:
-            break
     start = judge(state_of(shot.network, shot.K), shot.obs)
     if start.inlier_share >= TRUST_NETWORK:
         mapper = Mapper(shot.obs, len(shot.network), shot.K, focal)

@@ -3,6 +3,7 @@
 Choices
 - The fundamental matrix (MAGSAC++) verifies matches, with or without known intrinsics: it costs 5 ms, and bundle
   adjustment removes the few that it lets through.
+- Where most matches move, those that stand still have no vote: writing on the screen moves with the camera.
 - `still` is measured on all matches, before any model: with a fixed camera the epipolar geometry means nothing.
 - The rotation test fits only three numbers, so unlike a homography it does not mistake a wall for a tripod.
 """
@@ -18,6 +19,7 @@ from openmore.refinement.adjustment.rotations import angle_between
 LEAST_MATCHES = 16  # verified matches below which a pair says nothing
 STILL_PX = 0.75  # displacement below which a point stands still, at 640 pixels
 ALL_STILL = 0.97  # share of still matches above which there is no epipolar geometry to look for
+EPIPOLAR_PX = 1.0  # distance from the epipolar line below which a match agrees
 ROTATION_PX = 1.5  # residual below which a rotation explains a match
 
 
@@ -41,10 +43,26 @@ def verify(a: int, b: int, uv_a: np.ndarray, uv_b: np.ndarray, index: np.ndarray
     still = np.linalg.norm(xb - xa, axis=1) < STILL_PX
     if still.mean() > ALL_STILL:
         return Pair(a, b, index[still], None, float(still.mean()), 1.0)
-    F, inlier = _fundamental(xa, xb)
+    F, inlier = _fundamental_of_movement(xa, xb, still)
     if F is None or inlier.sum() < LEAST_MATCHES:
         return None
     return Pair(a, b, index[inlier], F, float(still.mean()), _plane_share(xa[inlier], xb[inlier]))
+
+
+def _fundamental_of_movement(xa: np.ndarray, xb: np.ndarray, still: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """`_fundamental`, found without the matches that stand `still` [M] where these are a minority.
+
+    Writing, logos and a car's bonnet stand still whatever the camera does, and agree with any translation straight
+    ahead. What is far away does not: it agrees with what moves, and stays.
+    """
+    if not LEAST_MATCHES <= still.sum() < (~still).sum():
+        return _fundamental(xa, xb)
+    F, moved = _fundamental(xa[~still], xb[~still])
+    inlier = np.zeros(len(xa), bool)
+    if F is not None:
+        inlier[~still] = moved
+        inlier[still] = epipolar_distance(F, xa[still], xb[still]) < EPIPOLAR_PX
+    return F, inlier
 
 
 def _fundamental(xa: np.ndarray, xb: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
@@ -52,7 +70,7 @@ def _fundamental(xa: np.ndarray, xb: np.ndarray) -> tuple[np.ndarray | None, np.
     import cv2
 
     try:
-        F, mask = cv2.findFundamentalMat(xa, xb, cv2.USAC_MAGSAC, 1.0, 0.999, 2000)
+        F, mask = cv2.findFundamentalMat(xa, xb, cv2.USAC_MAGSAC, EPIPOLAR_PX, 0.999, 2000)
     except cv2.error:  # OpenCV 5 asserts where it finds no model at all
         return None, np.zeros(len(xa), bool)
     if F is None or F.shape != (3, 3):
