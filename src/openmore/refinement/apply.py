@@ -6,7 +6,7 @@ moved by the scale and shift the solver found, so that depth and cameras stay on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from openmore.flow import FlowEstimator, get_flow
 from openmore.progress import ProgressCallback, silent
 from openmore.refinement.cameras.structure import Structure
 from openmore.refinement.dense.agreement import agreed
+from openmore.refinement.dense.on_screen import FAR, on_screen, path
 from openmore.refinement.dense.predictions import Fuse, describe, keep, measure, replaced, shots_of
 from openmore.refinement.dense.walk import DenseFrame
 from openmore.refinement.refine import RefinementResult, refine
@@ -79,7 +80,7 @@ def refine_predictions(
         refined.append(
             replace(p, camera=replace(p.camera, world_from_cam=pose, K=solved_K[i]), depth=depth, points=None)
         )
-    describe(result.report, predictions, frames, dense.flow.name, fuse is not keep)
+    describe(result.report, predictions, frames, dense.flow.name, fuse is not keep, dense.screen)
     refined = replaced(refined, frames)
     tracks = sparse_tracks(result.structure, pictures, first_from_world, (camera.height, camera.width))
     return refined, result.report, tracks
@@ -95,6 +96,7 @@ class _Dense:
         self.predictions, self.pictures, self.progress, self.fuse = predictions, pictures, progress, fuse
         self.flow = flow or get_flow("dis")
         self.frames: list[DenseFrame] = []
+        self.screen: np.ndarray | None = None
 
     def look(self, result: RefinementResult) -> list[np.ndarray] | None:
         """What moves in every frame; None when that could not be measured everywhere."""
@@ -102,6 +104,7 @@ class _Dense:
         def depth(s: int) -> np.ndarray:
             return np.maximum(result.depth_scale[s] * self.predictions[s].depth + result.depth_shift[s], 1e-6)
 
+        self.screen = self._on_screen(result, depth)
         self.frames = measure(
             self.pictures,
             result.K,
@@ -111,12 +114,19 @@ class _Dense:
             self.flow,
             result.shutter,
             self.fuse,
+            self.screen,
             self.progress,
         )
         # The solver asks what residuals contradict its cameras; what merely looks like a mover may well hold a match.
         seen = [f.motion if f.residuals is None else f.residuals for f in self.frames]
         motion = [np.zeros((1, 1), np.float32) if m is None else m.astype(np.float32) for m in seen]
         return motion if any(m is not None for m in seen) else None
+
+    def _on_screen(self, result: RefinementResult, depth: Callable[[int], np.ndarray]) -> np.ndarray | None:
+        """[H, W] bool: what of the pictures is no part of the scene; None where the camera hardly moved, too."""
+        at = np.flatnonzero([source == "geometry" for source in result.report.sources])
+        far = path(result.K[at], result.world_from_cam[at], lambda i: depth(int(at[i])), self.pictures[0].shape[:2])
+        return on_screen(self.pictures, at) if far >= FAR else None
 
     def settled(self, result: RefinementResult) -> list[DenseFrame]:
         """The frames under the cameras that were chosen, their depth settled among neighbours."""

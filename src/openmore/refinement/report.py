@@ -59,6 +59,7 @@ class DenseReport:
     motion_sources: list[str]  # per frame: residuals or network
     triangulated_share: float  # of the pixels of frames with triangulated depth, measured to within 30 percent
     moving_share: float  # of the pixels; NaN when no frame's motion was measured
+    screen_share: float = 0.0  # of the picture, no part of the scene: the same in all frames while the camera moves
 
 
 @dataclass

@@ -4,7 +4,7 @@ Choices
 - The other picture is warped by the homography of the cameras' rotation before flow is estimated: what remains is
   parallax and movers, so wide steps and fast turns cost no accuracy.
 - Each pair is computed once, both ways; flow older than the widest step is dropped. Memory does not grow with the clip.
-- Pairs whose pictures hardly overlap have no flow.
+- Pairs whose pictures hardly overlap have no flow; nor has what belongs to the screen, or lands there.
 - Several frames may ask at a time, from threads of their own: the first to ask for a pair computes it.
 """
 
@@ -23,12 +23,15 @@ LEAST_OVERLAP = 0.3  # of the picture
 class FlowWindow:
     """Where the pixels of frame a are in frame b, for frames not too far apart.
 
-    `picture(s)` is uint8 [H, W, 3]; K [S, 3, 3] in its pixels; world_from_cam [S, 4, 4].
+    `picture(s)` is uint8 [H, W, 3]; K [S, 3, 3] in its pixels; world_from_cam [S, 4, 4]; `screen` [H, W] bool as
+    `on_screen` finds it.
     """
 
     def __init__(
-        self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, flow: FlowEstimator
-    ):
+        self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, flow: FlowEstimator,
+        screen: np.ndarray | None = None,
+    ):  # fmt: skip
+        self._screen = None if screen is None else screen.astype(np.float32)
         self.K, self.world_from_cam, self._picture, self._flow = K, world_from_cam, picture, flow
         self._pictures: dict[int, np.ndarray] = {}
         self._pairs: dict[tuple[int, int], _Pair] = {}
@@ -73,7 +76,7 @@ class FlowWindow:
         x, y = u + there.flow[0], v + there.flow[1]
         beyond = np.stack([cv2.remap(f, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for f in at])
         usable = inside(expected, (height, width)) & inside(np.stack((x, y)), (height, width))
-        return _told(beyond, np.where(usable, there.confidence, 0))
+        return self._told(beyond, np.where(usable, there.confidence, 0))
 
     def forget(self, before: int) -> None:
         """Drop what only frames before `before` need."""
@@ -101,7 +104,18 @@ class FlowWindow:
         ]
         backward = np.stack((here[0] + fields[0], here[1] + fields[1]))
         usable = inside(here, (height, width))
-        return _told(forward, there.confidence), _told(backward, np.where(usable, fields[2], 0))
+        return self._told(forward, there.confidence), self._told(backward, np.where(usable, fields[2], 0))
+
+    def _told(self, pixels: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+        """[3, H, W]: pixels, and how surely; not at all outside the picture and on the screen."""
+        import cv2
+
+        sure = np.where(inside(pixels, confidence.shape), confidence, 0)
+        pixels = np.nan_to_num(pixels, nan=0.0).astype(np.float32)
+        if self._screen is not None:
+            there = cv2.remap(self._screen, pixels[0], pixels[1], cv2.INTER_LINEAR)
+            sure = np.where((self._screen > 0) | (there > 0), 0, sure)
+        return np.concatenate((pixels, sure[None])).astype(np.float32)
 
 
 class _Pair:
@@ -138,8 +152,3 @@ def inside(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Which of the pixels [2, H, W] lie in a picture of `shape`."""
     x, y = pixels
     return (x >= 0) & (x <= shape[1] - 1) & (y >= 0) & (y <= shape[0] - 1)
-
-
-def _told(pixels: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    sure = np.where(inside(pixels, confidence.shape), confidence, 0)
-    return np.concatenate((np.nan_to_num(pixels, nan=0.0), sure[None])).astype(np.float32)

@@ -55,13 +55,14 @@ class DenseWalk:
     """Frames of one clip. `picture(s)` is uint8 [H, W, 3] at most FLOW_SIDE wide; K [S, 3, 3] in its pixels;
     `depth(s)` the predicted depth [h, w]; `shot` [S] the shot's number, -1 where the camera was not solved.
     Flow is between the pictures as they are; where their `shutter` rolls, its ends are set upright. `cues`: whether
-    anybody wants them."""
+    anybody wants them. `screen`: what of the pictures is no part of the scene (`on_screen`)."""
 
     def __init__(
         self, picture: Callable[[int], np.ndarray], K: np.ndarray, world_from_cam: np.ndarray, shot: np.ndarray,
         depth: Callable[[int], np.ndarray], flow: FlowEstimator, shutter: Shutter | None = None, cues: bool = True,
+        screen: np.ndarray | None = None,
     ):  # fmt: skip
-        self.window, self.cues = FlowWindow(picture, K, world_from_cam, flow), cues
+        self.window, self.cues = FlowWindow(picture, K, world_from_cam, flow, screen), cues
         self.shot, self.depth, self.rule = shot, depth, Rule()
         self.shutter = shutter if shutter is not None and shutter.rolls else None
         self._picture = picture
