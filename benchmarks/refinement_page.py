@@ -2,7 +2,8 @@
 
     python benchmarks/refinement_page.py
 
-The lines between the two markers are replaced by tables of results/refinement_{clips,synthetic,scale,loop}.json.
+The lines between the two markers are replaced by tables of results/refinement_{clips,synthetic,scale,loop}.json and
+results/robustness.json.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/refinement.md"
 BEGIN, END = "<!-- numbers: benchmarks/refinement_page.py -->\n", "<!-- end of numbers -->\n"
+LEAST_TURN, MOST_DRIFT = 1.0, 0.05  # degrees; share of the depth
+WITH_MOVERS = ("static_dog_gallery", "static_vtest_pedestrians", "static_nvidia_balloon1", "kitti01_000_050_movingcars")
 SHORT = {
     "two-view SIFT": "SIFT, given K",
     "two-view SIFT without K": "SIFT, 55 degree lens",
@@ -29,14 +32,20 @@ def page(text: str, results: Path = RESULTS) -> str:
     """The page with its numbers renewed."""
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    parts = {"clips": clips, "synthetic": synthetic, "scale": scale, "loop": loop}
+    parts = {
+        "refinement_clips": clips,
+        "robustness": changed,
+        "refinement_synthetic": synthetic,
+        "refinement_scale": scale,
+        "refinement_loop": loop,
+    }
     blocks = [make(load(results, name)) for name, make in parts.items()]
     return before + BEGIN + "\n" + "\n\n".join(blocks) + "\n\n" + END + after
 
 
 def load(results: Path, name: str) -> dict[str, Any] | None:
     """A recorded result, or None."""
-    path = results / f"refinement_{name}.json"
+    path = results / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else None
 
 
@@ -87,6 +96,51 @@ def cell(row: dict[str, float] | None) -> str:
     if "ate_share" in row:
         return f"{text}; {100 * row['ate_share']:.1f} %"
     return f"{text}; drift {100 * row['drift']:.1f} %" if "drift" in row else text
+
+
+def changed(found: dict[str, Any] | None) -> str:
+    """Real clips under each change: how far from a guess, and who is not below what was asked."""
+    if found is None:
+        return missing("Changed clips", "robustness.py")
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for name, row in found["results"]["clips"].items():
+        clip, change = name.split("@")
+        rows.setdefault(change, {})[clip] = row
+    lines = [
+        f"The first 16 frames of the same clips, changed ({source(found)}). Rotation error of any two frames as a "
+        "share of that of a camera that never turns (clips whose frames are a degree apart or more); AbsRel of "
+        "depth as a share of a constant's; median, worst in brackets. IoU is that of the disc. The last column names "
+        "who misses what was asked: half the rotation, a drift of 5 % of the depth, a constant's depth.",
+        "",
+        "| change | rotation | depth | drift, worst | IoU | misses |",
+        "|---|---|---|---|---|---|",
+    ]
+    for words in found["note"].split("; "):
+        change, _, meaning = words.partition(": ")
+        of = rows.get(change, {})
+        turns = [r["rotation_deg"] / r["no_rotation_deg"] for r in of.values() if r["no_rotation_deg"] >= LEAST_TURN]
+        depths = [r["abs_rel"] / r["constant_abs_rel"] for r in of.values() if "abs_rel" in r]
+        drifts = [r["drift"] for r in of.values() if "drift" in r]
+        cells = [f"{median(x):.2f} ({max(x):.2f})" if x else "-" for x in (turns, depths)]
+        cells.append(f"{100 * max(drifts):.1f} %" if drifts else "-")
+        movers = [r["j_mean"] for clip, r in of.items() if "j_mean" in r and clip not in WITH_MOVERS]
+        cells.append(f"{median(movers):.2f} ({min(movers):.2f})" if movers and change == "mover" else "-")
+        bad = [f"{clip}: {', '.join(missed(r))}" for clip, r in of.items() if missed(r)]
+        lines.append(f"| {meaning} | {' | '.join(cells)} | {'; '.join(bad) or 'none'} |")
+    failed = found["results"]["failures"]
+    return "\n".join([*lines, *(["", f"Failed: {', '.join(failed)}."] if failed else [])])
+
+
+def missed(row: dict[str, float]) -> list[str]:
+    """What of a changed clip's row is not what was asked."""
+    asked = []
+    if row["no_rotation_deg"] >= LEAST_TURN and row["rotation_deg"] > row["no_rotation_deg"] / 2:
+        asked.append("rotation")
+    if row.get("drift", 0) > MOST_DRIFT:
+        asked.append("drift")
+    if "abs_rel" in row and row["abs_rel"] > row["constant_abs_rel"]:
+        asked.append("depth")
+    return asked
 
 
 def synthetic(found: dict[str, Any] | None) -> str:

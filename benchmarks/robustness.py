@@ -22,6 +22,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks._record import record
+from benchmarks.refinement_page import missed
 from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.posed_folder import PosedFolder
 from openmore.data.sample import Sample
@@ -220,18 +221,6 @@ KEYS = (
     "frames rotation_deg no_rotation_deg ate_share drift drift_deg focal_relative abs_rel constant_abs_rel j_mean "
     "seconds_per_frame"
 ).split()
-
-
-def missed(row: Row) -> list[str]:
-    """What of a row is not what was asked."""
-    asked = []
-    if row.get("no_rotation_deg", 0) > 1 and row["rotation_deg"] > row["no_rotation_deg"] / 2:
-        asked.append("rotation")
-    if row.get("drift", 0) > 0.05:
-        asked.append("drift")
-    if row.get("abs_rel", 0) > row.get("constant_abs_rel", np.inf):
-        asked.append("depth")
-    return asked
 
 
 def figures(row: Row) -> str:
