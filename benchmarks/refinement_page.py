@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/refinement.md"
 BEGIN, END = "<!-- numbers: benchmarks/refinement_page.py -->\n", "<!-- end of numbers -->\n"
+JOINT = "@"  # between a clip and how it was changed
 LEAST_TURN, MOST_DRIFT = 1.0, 0.05  # degrees; share of the depth
 WITH_MOVERS = ("static_dog_gallery", "static_vtest_pedestrians", "static_nvidia_balloon1", "kitti01_000_050_movingcars")
 SHORT = {
@@ -104,7 +105,7 @@ def changed(found: dict[str, Any] | None) -> str:
         return missing("Changed clips", "robustness.py")
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, row in found["results"]["clips"].items():
-        clip, change = name.split("@")
+        clip, change = name.split(JOINT)
         rows.setdefault(change, {})[clip] = row
     lines = [
         f"The first 16 frames of the same clips, changed ({source(found)}). Rotation error of any two frames as a "

@@ -1,12 +1,11 @@
-"""What `openmore reconstruct` makes of real clips that were changed: cut, turned, darkened, covered, stuttering.
+"""What `openmore reconstruct` makes of real clips that were changed: cut, turned, cropped, darkened, covered.
 
     python -m benchmarks.robustness [--clips DIR] [--only CLIP ...] [--changes NAME ...] [--shard i/n]
 
 The first 16 frames of every clip with cameras are reconstructed as they are and under each change; truth is changed
-along. What is asked is what
-was asked of the clips themselves (docs/training.md): half the rotation error of a camera that never turns, a drift
-below 5 % of the depth, depth better than a constant. Writes results/robustness.json and prints what is missed.
-Predictions are cached in --out.
+along. What is asked is what was asked of the clips themselves (docs/training.md): half the rotation error of a camera
+that never turns, a drift below 5 % of the depth, depth better than a constant. Writes results/robustness.json and prints
+what is missed; docs/refinement.md shows it. Predictions are cached in --out.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks._record import record
-from benchmarks.refinement_page import missed
+from benchmarks.refinement_page import JOINT, missed
 from openmore.data.datasets.base import Dataset
 from openmore.data.datasets.posed_folder import PosedFolder
 from openmore.data.sample import Sample
@@ -34,7 +33,6 @@ from openmore.evaluation.shards import WHOLE, Shard
 from openmore.evaluation.suite import run
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data"
-JOINT = "@"  # clip@change
 MOST, FEWEST = 16, 5  # frames that are taken of a clip, and that a change must leave
 
 
