@@ -4,8 +4,8 @@
 
 The first 16 frames of every clip with cameras are reconstructed as they are and under each change; truth is changed
 along. What is asked is what was asked of the clips themselves (docs/training.md): half the rotation error of a camera
-that never turns, a drift below 5 % of the depth, depth better than a constant. Writes results/robustness.json and prints
-what is missed; docs/refinement.md shows it. Predictions are cached in --out.
+that never turns, a drift below 5 % of the depth, depth better than a constant. Writes results/robustness.json and
+prints what is missed; docs/refinement.md shows it. Predictions are cached in --out.
 """
 
 from __future__ import annotations

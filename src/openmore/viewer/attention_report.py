@@ -64,9 +64,9 @@ def study(
     """
     chosen = sample_frames(source, count)
     sizing = Sizing.fit(chosen[0].image.shape[:2], long_side or model.config.image_size, model.config.patch_size)
-    given = (
-        None if masks is None or movers_of is not None else read_masks(masks, chosen, sizing.model_shape)
-    )  # before anything slow
+    given = None  # masks are read before anything slow
+    if masks is not None and movers_of is None:
+        given = read_masks(masks, chosen, sizing.model_shape)
     pictures = np.stack([sizing.apply(frame.image) for frame in chosen])
     images = to_images(list(pictures)).to(model.device)
     headline: Where = ("frame", model.config.depth - 1)
